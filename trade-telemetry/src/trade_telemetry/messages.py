@@ -1,0 +1,265 @@
+"""The contract: every wire message, its limits, encode and decode.
+
+The one definition of what a trade is. Publishers check with it, the sidecar decodes with it, the
+desk's form explains with it. It must not know sockets, threads or metrics.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from enum import StrEnum
+from typing import Annotated, Any, Final, Literal, NoReturn
+
+import msgspec
+
+from trade_telemetry.errors import InvalidTradeError, RejectedMessageError
+
+FRAME_BYTES_MAX: Final = 16 * 1024
+QTY_MAX: Final = 1e15
+CLOCK_AHEAD_S_MAX: Final = 10.0
+STAMP_MAX: Final = 2**53 - 1
+"""The largest epoch and sequence: more is lost in languages whose numbers are doubles."""
+NANO: Final = 10**9
+TS_UNIT_S_MIN: Final = 1e11
+"""A time above this (the year 5138) is a time in milliseconds or finer."""
+
+SYMBOL_PATTERN: Final = r"^[A-Za-z0-9._:/-]{1,24}\Z"
+SOURCE_PATTERN: Final = r"^[A-Za-z0-9._/-]{1,64}\Z"
+_is_symbol: Final = re.compile(SYMBOL_PATTERN).match
+_is_source: Final = re.compile(SOURCE_PATTERN).match
+
+Side = Literal["buy", "sell"]
+Quantity = Annotated[float, msgspec.Meta(ge=0, le=QTY_MAX)]
+Timestamp = Annotated[float, msgspec.Meta(gt=0)]
+Symbol = Annotated[str, msgspec.Meta(pattern=SYMBOL_PATTERN)]
+Price = Annotated[float, msgspec.Meta(gt=0)]
+Source = Annotated[str, msgspec.Meta(pattern=SOURCE_PATTERN)]
+Stamp = Annotated[int, msgspec.Meta(ge=1, le=STAMP_MAX)]
+Count = Annotated[int, msgspec.Meta(ge=0, le=STAMP_MAX)]
+
+
+class RefusalReason(StrEnum):
+    """Why a publisher did not take a trade. A closed set: it becomes a label."""
+
+    RING_FULL = "ring_full"
+    CLOSED = "closed"
+
+
+class RejectReason(StrEnum):
+    """Why the sidecar did not count a message. A closed set: it becomes a label.
+
+    Those named after a field mean that the field has the wrong type or is outside its limits; NaN
+    and infinity count as outside.
+    """
+
+    EMPTY = "empty"
+    TOO_LARGE = "too_large"
+    OVERSIZED = "oversized"
+    MULTIPART = "multipart"
+    MALFORMED = "malformed"
+    TOO_DEEP = "too_deep"
+    NOT_OBJECT = "not_object"
+    UNKNOWN_TYPE = "unknown_type"
+    MISSING_FIELD = "missing_field"
+    SIDE = "side"
+    QTY = "qty"
+    TS = "ts"
+    TS_UNIT = "ts_unit"
+    TS_FUTURE = "ts_future"
+    SYMBOL = "symbol"
+    PRICE = "price"
+    STAMP = "stamp"
+    BEAT = "beat"
+
+
+class Trade(
+    msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag_field="type", tag="trade"
+):
+    """One trade, as on the wire.
+
+    ``qty`` is in units of the instrument, ``ts`` in unix seconds, ``price`` in the quote currency.
+    ``src``, ``epoch`` and ``seq`` are the publisher's stamps: all three or none.
+    """
+
+    side: Side
+    qty: Quantity
+    ts: Timestamp
+    symbol: Symbol | None = None
+    price: Price | None = None
+    src: Source | None = None
+    epoch: Stamp | None = None
+    seq: Stamp | None = None
+
+
+class Beat(msgspec.Struct, frozen=True, gc=False, tag_field="type", tag="beat"):
+    """What a publisher says of itself once a second; never a trade.
+
+    ``head`` is the highest sequence accepted so far, ``waiting`` how many of those are not yet
+    sent, ``capacity`` how many the ring holds, ``refused`` the trades refused since the start.
+    """
+
+    src: Source
+    epoch: Stamp
+    head: Count
+    waiting: Count
+    capacity: Count
+    refused: dict[RefusalReason, Count]
+
+
+Message = Trade | Beat
+
+_decoder: Final = msgspec.json.Decoder(Message)
+_encoder: Final = msgspec.json.Encoder()
+_TRADE_FIELDS: Final[tuple[tuple[str, Any, RejectReason], ...]] = (
+    ("side", Side, RejectReason.SIDE),
+    ("qty", Quantity, RejectReason.QTY),
+    ("ts", Timestamp, RejectReason.TS),
+    ("symbol", Symbol | None, RejectReason.SYMBOL),
+    ("price", Price | None, RejectReason.PRICE),
+    ("src", Source | None, RejectReason.STAMP),
+    ("epoch", Stamp | None, RejectReason.STAMP),
+    ("seq", Stamp | None, RejectReason.STAMP),
+)
+
+
+def encode(message: Message) -> bytes:
+    """The frame of a message: UTF-8 JSON without spaces."""
+    return _encoder.encode(message)
+
+
+def decode(frame: bytes, now_s: float) -> Message:
+    """The message in a frame, checked against the whole contract.
+
+    ``now_s`` is the receiver's clock in unix seconds. Raises RejectedMessageError, and nothing
+    else, for anything that is not a message of the contract.
+    """
+    if len(frame) > FRAME_BYTES_MAX:
+        raise RejectedMessageError(
+            RejectReason.TOO_LARGE, f"{len(frame)} bytes, at most {FRAME_BYTES_MAX}"
+        )
+    try:
+        if not frame.isascii():
+            frame.decode()
+        message = _decoder.decode(frame)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        _explain(frame)
+    if type(message) is Trade:
+        if message.ts > now_s + CLOCK_AHEAD_S_MAX:
+            raise RejectedMessageError(*_time_problem(message.ts, now_s))
+        if message.seq is None:
+            if message.src is not None or message.epoch is not None:
+                raise RejectedMessageError(RejectReason.STAMP, _STAMPS_INCOMPLETE)
+        elif message.src is None or message.epoch is None:
+            raise RejectedMessageError(RejectReason.STAMP, _STAMPS_INCOMPLETE)
+    return message
+
+
+_STAMPS_INCOMPLETE: Final = "src, epoch and seq go together: all three or none"
+
+
+def _time_problem(ts: float, now_s: float) -> tuple[RejectReason, str]:
+    if ts >= TS_UNIT_S_MIN:
+        return RejectReason.TS_UNIT, f"ts is {ts:.0f}: seconds are wanted, not milliseconds or finer"
+    return RejectReason.TS_FUTURE, f"ts is {ts - now_s:.1f} s ahead, at most {CLOCK_AHEAD_S_MAX:g}"
+
+
+def _explain(frame: bytes) -> NoReturn:
+    """Find out slowly why a frame failed; only bad frames come here."""
+    if not frame:
+        raise RejectedMessageError(RejectReason.EMPTY, "the frame has no bytes")
+    try:
+        value = json.loads(frame.decode())
+    except RecursionError:
+        raise RejectedMessageError(RejectReason.TOO_DEEP, "nested too deeply") from None
+    except ValueError as error:  # not UTF-8, not JSON, or a number of thousands of digits
+        raise RejectedMessageError(RejectReason.MALFORMED, str(error)[:200]) from None
+    if not isinstance(value, dict):
+        raise RejectedMessageError(RejectReason.NOT_OBJECT, f"a {type(value).__name__}")
+    if "type" not in value:
+        raise RejectedMessageError(RejectReason.MISSING_FIELD, "type is missing")
+    if value["type"] == "trade":
+        _explain_trade(value)
+    if value["type"] == "beat":
+        raise RejectedMessageError(RejectReason.BEAT, "a beat with a missing or wrong field")
+    raise RejectedMessageError(RejectReason.UNKNOWN_TYPE, f"type is {str(value['type'])[:40]!r}")
+
+
+def _explain_trade(value: dict[str, Any]) -> NoReturn:
+    for name in ("side", "qty", "ts"):
+        if name not in value:
+            raise RejectedMessageError(RejectReason.MISSING_FIELD, f"{name} is missing")
+    for name, kind, reason in _TRADE_FIELDS:
+        item = value.get(name)
+        try:
+            checked = msgspec.convert(item, kind)
+        except (msgspec.ValidationError, OverflowError) as error:
+            raise RejectedMessageError(reason, f"{name}: {error}") from None
+        if isinstance(checked, float) and not math.isfinite(checked):
+            raise RejectedMessageError(reason, f"{name} is not finite")
+    raise RejectedMessageError(RejectReason.MALFORMED, "not strict JSON")
+
+
+def check_trade(  # noqa: PLR0913 - the five fields of the contract, and the clock
+    side: str,
+    qty: float,
+    ts: float | None,
+    symbol: str | None,
+    price: float | None,
+    now_s: float,
+) -> Trade:
+    """A trade from a caller's arguments, coerced and checked as the sidecar checks.
+
+    Numbers of any kind that ``float()`` takes are accepted, text is not; ``ts`` defaults to
+    ``now_s``. Raises InvalidTradeError, which names the field.
+    """
+    if side not in ("buy", "sell"):
+        raise InvalidTradeError("side", f"must be 'buy' or 'sell', not {side!r}")
+    if type(qty) is not float:
+        qty = _number("qty", qty)
+    if not 0.0 <= qty <= QTY_MAX:
+        raise InvalidTradeError("qty", f"must be from 0 to {QTY_MAX:g}, not {qty!r}")
+    if ts is None:
+        ts = now_s
+    else:
+        ts = ts if type(ts) is float else _number("ts", ts)
+        _check_time(ts, now_s)
+    if symbol is not None and not (isinstance(symbol, str) and _is_symbol(symbol)):
+        raise InvalidTradeError("symbol", f"must be 1 to 24 of A-Z a-z 0-9 . _ : / -, not {symbol!r}")
+    if price is not None:
+        price = price if type(price) is float else _number("price", price)
+        if not 0.0 < price < math.inf:
+            raise InvalidTradeError("price", f"must be finite and above 0, not {price!r}")
+    return Trade(side, qty, ts, symbol, price)  # type: ignore[arg-type]  # side was checked
+
+
+def check_source(source: str) -> bool:
+    """Whether a publisher may have this name."""
+    return isinstance(source, str) and _is_source(source) is not None
+
+
+def _check_time(ts: float, now_s: float) -> None:
+    if not 0.0 < ts < math.inf:
+        raise InvalidTradeError("ts", f"must be unix seconds above 0, not {ts!r}")
+    if ts > now_s + CLOCK_AHEAD_S_MAX:
+        raise InvalidTradeError("ts", _time_problem(ts, now_s)[1].removeprefix("ts "))
+
+
+def _number(field: str, value: object) -> float:
+    if isinstance(value, str | bytes | bytearray | bool):
+        raise InvalidTradeError(field, f"must be a number, not {value!r}")
+    try:
+        return float(value)  # type: ignore[arg-type]  # what float() refuses is the answer
+    except (TypeError, ValueError, OverflowError):
+        raise InvalidTradeError(field, f"must be a number, not {value!r}") from None
+
+
+def quantity_nano(qty: float) -> int:
+    """A quantity in whole multiples of 10⁻⁹, so that sums are exact in any order.
+
+    Whole units are taken exactly; the fraction is the double ``fraction × 10⁹`` rounded half to
+    even. A quantity below 2²³ with at most nine decimals is therefore counted as it was written.
+    """
+    whole = int(qty)
+    return whole * NANO + round((qty - whole) * 1e9)
