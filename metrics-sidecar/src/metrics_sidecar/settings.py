@@ -1,0 +1,51 @@
+"""Settings of the sidecar: the only file that reads the environment and ``.env``.
+
+Read once, frozen, and handed on. A wrong value ends in one line that names the key and the cure.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+_CURES = {
+    "SIDECAR_ZMQ_BIND": "write it as tcp://HOST:PORT",
+    "SIDECAR_HTTP_HOST": "write a host name or an IP address",
+    "SIDECAR_HTTP_PORT": "write a port from 1 to 65535",
+    "SIDECAR_LOG_FORMAT": "write auto, console or json",
+}
+
+
+class SettingsError(ValueError):
+    """A setting is wrong; the message is one line for the person who set it."""
+
+
+class Settings(BaseSettings):
+    """What the environment, or ``.env`` in the working directory, says; else these defaults."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="SIDECAR_", env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True
+    )
+
+    zmq_bind: str = Field("tcp://127.0.0.1:5555", pattern=r"^(tcp|ipc)://.+")
+    """Where the PULL socket binds."""
+    http_host: str = Field("127.0.0.1", pattern=r"^[A-Za-z0-9.:_-]+$")
+    """Where /metrics, /health and the live feed are served."""
+    http_port: int = Field(8001, ge=1, le=65535)
+    log_format: Literal["auto", "console", "json"] = "auto"
+    """auto: readable on a terminal, JSON elsewhere."""
+    commit: str = "unknown"
+    """The commit that runs, for telemetry_build_info."""
+
+
+def load_settings() -> Settings:
+    """The settings of this process; raises SettingsError with one line."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        problem = error.errors()[0]
+        key = f"SIDECAR_{'_'.join(str(part) for part in problem['loc'])}".upper()
+        cure = _CURES.get(key, problem["msg"])
+        raise SettingsError(f"{key}={problem['input']!r} cannot be used: {cure}") from None
