@@ -1,1 +1,1 @@
-"""metrics-sidecar: count every trade that arrives over ZeroMQ, and show the totals to Prometheus."""
+"""metrics-sidecar: count each trade that arrives over ZeroMQ, show the totals to Prometheus."""

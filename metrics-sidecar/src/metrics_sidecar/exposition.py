@@ -27,7 +27,11 @@ from trade_telemetry.messages import NANO
 
 _Read = Callable[[PublisherTotals], float]
 _PUBLISHER_COUNTERS: Final[tuple[tuple[str, str, _Read], ...]] = (
-    ("published", "Events accepted by the publisher since it was first heard.", lambda p: p.published),
+    (
+        "published",
+        "Events accepted by the publisher since it was first heard.",
+        lambda p: p.published,
+    ),
     ("applied", "Events of the publisher that are in the totals.", lambda p: p.applied),
     ("duplicates", "Events of the publisher that had been counted before.", lambda p: p.duplicates),
 )

@@ -1,6 +1,6 @@
 """What the sidecar serves over HTTP: /metrics, /health, the summary, the history, the live feed.
 
-It reads what the receiver committed and changes nothing. The lifespan starts and stops the receiver.
+It reads what the receiver committed and changes nothing. The lifespan starts and stops it.
 """
 
 from __future__ import annotations

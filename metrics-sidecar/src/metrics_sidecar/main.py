@@ -1,4 +1,4 @@
-"""Composition root: settings → receiver → metrics → HTTP app → server. ``metrics-sidecar`` runs it."""
+"""Composition root: settings → receiver → metrics → HTTP app → server; ``metrics-sidecar``."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ import sys
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import structlog
-import trade_telemetry
 import uvicorn
 from fastapi import FastAPI
 
+import trade_telemetry
 from metrics_sidecar.exposition import Build, make_registry
 from metrics_sidecar.http_app import create_app
 from metrics_sidecar.logs import configure_logs
@@ -42,7 +43,7 @@ def main() -> int:
         else:
             _serve(settings)
     except (SettingsError, BindError) as error:
-        print(f"metrics-sidecar: {error}", file=sys.stderr)  # noqa: T201 - the one clear line
+        print(f"metrics-sidecar: {error}", file=sys.stderr)
         return 2
     return 0
 
@@ -82,7 +83,7 @@ def _compose(
     return create_app(receiver, make_registry(receiver, build), is_stopping)
 
 
-def _uvicorn_options(settings: Settings) -> dict[str, object]:
+def _uvicorn_options(settings: Settings) -> dict[str, Any]:
     return {
         "host": settings.http_host,
         "port": settings.http_port,

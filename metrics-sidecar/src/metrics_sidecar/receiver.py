@@ -38,7 +38,7 @@ class BindError(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class ReceiverFigures:
-    """How the receiver itself is doing. ``busy_s`` is the time not spent waiting, since the start."""
+    """How the receiver itself is doing; ``busy_s`` is the time it was not waiting, since the start."""
 
     busy_s: float = 0.0
     errors: int = 0
@@ -142,7 +142,7 @@ class Receiver:
             if ready:
                 self._receive_batch()
             self._commit_if_due()
-        except Exception:
+        except Exception:  # noqa: BLE001 - the loop must survive; counted, logged, not healthy
             self._errors += 1
             self._log.exception("the receiver failed and goes on", errors=self._errors)
             self._stopping.wait(FAILURE_PAUSE_S)
@@ -179,7 +179,7 @@ class Receiver:
             self._last_rejection = error.detail
             self._ledger_reject(error.reason, 1)
             return
-        if type(message) is Trade:
+        if isinstance(message, Trade):
             self._ledger.apply(message, now_s)
         else:
             self._ledger.beat(message, now_s)

@@ -16,7 +16,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         return _send(options)
     except TelemetryError as error:
-        print(f"trade_telemetry: {error}", file=sys.stderr)  # noqa: T201 - a command line speaks
+        print(f"trade_telemetry: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130
@@ -49,9 +49,9 @@ def _send(options: argparse.Namespace) -> int:
             if options.rate > 0 and number + 1 < options.count:
                 time.sleep(1 / options.rate)
         unsent = publisher.close(options.timeout)
-    print(f"sent {options.count - refused - unsent} of {options.count}")  # noqa: T201
+    print(f"sent {options.count - refused - unsent} of {options.count}")
     if unsent or refused:
-        print(  # noqa: T201
+        print(
             f"{unsent} not sent, {refused} refused: is the sidecar up at {options.address}?",
             file=sys.stderr,
         )

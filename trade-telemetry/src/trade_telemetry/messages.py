@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Callable
 from enum import StrEnum
 from typing import Annotated, Any, Final, Literal, NoReturn
 
@@ -142,10 +143,10 @@ def decode(frame: bytes, now_s: float) -> Message:
     try:
         if not frame.isascii():
             frame.decode()
-        message = _decoder.decode(frame)
+        message: Message = _decoder.decode(frame)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         _explain(frame)
-    if type(message) is Trade:
+    if isinstance(message, Trade):
         if message.ts > now_s + CLOCK_AHEAD_S_MAX:
             raise RejectedMessageError(*_time_problem(message.ts, now_s))
         if message.seq is None:
@@ -161,7 +162,10 @@ _STAMPS_INCOMPLETE: Final = "src, epoch and seq go together: all three or none"
 
 def _time_problem(ts: float, now_s: float) -> tuple[RejectReason, str]:
     if ts >= TS_UNIT_S_MIN:
-        return RejectReason.TS_UNIT, f"ts is {ts:.0f}: seconds are wanted, not milliseconds or finer"
+        return (
+            RejectReason.TS_UNIT,
+            f"ts is {ts:.0f}: seconds are wanted, not milliseconds or finer",
+        )
     return RejectReason.TS_FUTURE, f"ts is {ts - now_s:.1f} s ahead, at most {CLOCK_AHEAD_S_MAX:g}"
 
 
@@ -201,7 +205,7 @@ def _explain_trade(value: dict[str, Any]) -> NoReturn:
     raise RejectedMessageError(RejectReason.MALFORMED, "not strict JSON")
 
 
-def check_trade(  # noqa: PLR0913 - the five fields of the contract, and the clock
+def check_trade(
     side: str,
     qty: float,
     ts: float | None,
@@ -225,8 +229,10 @@ def check_trade(  # noqa: PLR0913 - the five fields of the contract, and the clo
     else:
         ts = ts if type(ts) is float else _number("ts", ts)
         _check_time(ts, now_s)
-    if symbol is not None and not (isinstance(symbol, str) and _is_symbol(symbol)):
-        raise InvalidTradeError("symbol", f"must be 1 to 24 of A-Z a-z 0-9 . _ : / -, not {symbol!r}")
+    if symbol is not None and not _is_text(symbol, _is_symbol):
+        raise InvalidTradeError(
+            "symbol", f"must be 1 to 24 of A-Z a-z 0-9 . _ : / -, not {symbol!r}"
+        )
     if price is not None:
         price = price if type(price) is float else _number("price", price)
         if not 0.0 < price < math.inf:
@@ -236,7 +242,11 @@ def check_trade(  # noqa: PLR0913 - the five fields of the contract, and the clo
 
 def check_source(source: str) -> bool:
     """Whether a publisher may have this name."""
-    return isinstance(source, str) and _is_source(source) is not None
+    return _is_text(source, _is_source)
+
+
+def _is_text(value: object, matches: Callable[[str], object]) -> bool:
+    return isinstance(value, str) and bool(matches(value))
 
 
 def _check_time(ts: float, now_s: float) -> None:

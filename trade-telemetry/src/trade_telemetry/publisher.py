@@ -90,7 +90,9 @@ class Publisher:
             raise ConfigurationError(f"capacity must be at least 1, not {capacity}")
         source = _program_name() if source is None else source
         if not check_source(source):
-            raise ConfigurationError(f"source must be 1 to 64 of A-Z a-z 0-9 . _ / -, not {source!r}")
+            raise ConfigurationError(
+                f"source must be 1 to 64 of A-Z a-z 0-9 . _ / -, not {source!r}"
+            )
         self.source: Final = source
         self._address = address
         self._capacity = capacity
@@ -187,7 +189,7 @@ def _program_name() -> str:
 def _restart_after_fork() -> None:
     """Give each publisher in the child of a fork a lock, ring, epoch and thread of its own."""
     for publisher in list(_publishers):
-        publisher._restart()  # noqa: SLF001 - the same module
+        publisher._restart()
 
 
 _publishers: Final[weakref.WeakSet[Publisher]] = weakref.WeakSet()

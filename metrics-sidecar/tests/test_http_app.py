@@ -1,0 +1,221 @@
+"""What the sidecar serves: the exposition, health that is never falsely green, the live feed."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+import time
+
+import httpx
+import pytest
+
+from metrics_sidecar.exposition import Build, make_registry
+from metrics_sidecar.feed import LISTENERS_MAX
+from metrics_sidecar.http_app import create_app
+from metrics_sidecar.ledger import RECENT_MAX
+from metrics_sidecar.receiver import Receiver
+
+PLAIN = b'{"type":"trade","side":"buy","qty":1.5,"ts":1790000000.5}'
+
+
+@pytest.fixture
+def receiver(free_ports):
+    return Receiver(f"tcp://127.0.0.1:{free_ports()}")
+
+
+@pytest.fixture
+def ask(receiver):
+    """Ask an application whose receiver the test controls; its lifespan is not run."""
+    registry = make_registry(receiver, Build("1.2.3", "abc", "3.11"))
+    transport = httpx.ASGITransport(create_app(receiver, registry))
+
+    def get(path: str) -> httpx.Response:
+        async def go() -> httpx.Response:
+            async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+                return await client.get(path)
+
+        return asyncio.run(go())
+
+    return get
+
+
+def test_metrics_answer_503_and_never_0_before_there_is_anything_to_show(ask):
+    assert ask("/metrics").status_code == 503
+    assert ask("/api/summary").status_code == 503
+
+
+def test_health_is_not_green_before_the_receiver_starts_but_the_process_lives(ask):
+    assert ask("/health").status_code == 503
+    assert ask("/health").json()["status"] == "starting"
+    assert ask("/health/ready").status_code == 503
+    assert ask("/health/live").status_code == 200
+
+
+def test_health_names_the_reason_when_the_receiver_is_dead(ask, receiver):
+    receiver.start()
+    assert ask("/health").status_code == 200
+    receiver.stop()
+    answer = ask("/health")
+    assert (answer.status_code, answer.json()["status"]) == (503, "dead")
+    assert "nothing is counted" in answer.json()["reason"]
+    assert "telemetry_receiver_up 0.0" in ask("/metrics").text
+
+
+def test_health_names_the_reason_when_the_receiver_is_stalled(ask, receiver):
+    held = threading.Event()
+    stalled = threading.Event()
+
+    def stall() -> int:
+        stalled.set()
+        held.wait()
+        return 0
+
+    receiver.start()
+    receiver._connections.handle = stall
+    try:
+        assert stalled.wait(10)
+        receiver._heartbeat_s -= 3  # three seconds pass
+        answer = ask("/health")
+        assert (answer.status_code, answer.json()["status"]) == (503, "stalled")
+        assert "has not come round for 3" in answer.json()["reason"]
+        assert "telemetry_receiver_up 0.0" in ask("/metrics").text
+    finally:
+        held.set()
+        receiver.stop()
+
+
+def test_a_receiver_that_fails_every_time_is_counted_and_not_healthy(ask, receiver, monkeypatch):
+    monkeypatch.setattr("metrics_sidecar.receiver.STALLED_AFTER_S", 0.3)
+    receiver.start()
+
+    def fail() -> int:
+        raise RuntimeError("a defect")
+
+    working = receiver._connections.handle
+    receiver._connections.handle = fail
+    deadline_s = time.monotonic() + 10
+    while ask("/health").status_code != 503:
+        assert time.monotonic() < deadline_s
+    receiver._connections.handle = working
+    while ask("/health").status_code != 200:
+        assert time.monotonic() < deadline_s
+    assert receiver._errors > 0
+    receiver.stop()
+
+
+def test_metrics_answer_with_and_without_a_slash_and_negotiate_their_form(sidecar):
+    for path in ("/metrics", "/metrics/"):
+        answer = sidecar.get(path)
+        assert answer.status_code == 200
+        assert answer.headers["content-type"].startswith("text/plain; version=")
+    accept = {"Accept": "application/openmetrics-text; version=1.0.0"}
+    answer = httpx.get(f"{sidecar.url}/metrics", headers=accept)
+    assert answer.headers["content-type"].startswith("application/openmetrics-text")
+    assert answer.text.endswith("# EOF\n")
+
+
+def test_the_three_metrics_of_the_contract_have_their_types_and_start_at_zero(sidecar):
+    text = sidecar.get("/metrics").text
+    for line in (
+        "# TYPE trades_total counter",
+        "# TYPE volume_total counter",
+        "# TYPE last_trade_ts_seconds gauge",
+        'trades_total{side="buy"} 0.0',
+        'trades_total{side="sell"} 0.0',
+        'volume_total{side="buy"} 0.0',
+        'volume_total{side="sell"} 0.0',
+        "last_trade_ts_seconds 0.0",
+    ):
+        assert line in text.splitlines()
+    assert "_created" not in text
+
+
+def test_every_other_metric_of_ours_has_the_prefix_and_a_help_text(sidecar):
+    for line in sidecar.get("/metrics").text.splitlines():
+        if line.startswith("# HELP "):
+            _, _, name, text = line.split(" ", 3)
+            assert name.startswith(("telemetry_", "process_", "python_")) or name in {
+                "trades_total",
+                "volume_total",
+                "last_trade_ts_seconds",
+            }
+            assert text.endswith(".") or name.startswith(("process_", "python_"))
+
+
+def test_the_build_is_shown(start_sidecar):
+    sidecar = start_sidecar(SIDECAR_COMMIT="abc1234")
+    (labels,) = (dict(k[1]) for k in sidecar.samples() if k[0] == "telemetry_build_info")
+    assert labels["commit"] == "abc1234"
+    assert set(labels) == {"commit", "python", "version"}
+
+
+def events(url: str, count: int, **headers: str) -> list[tuple[str, str, str]]:
+    """The first events of the live feed as (name, id, data)."""
+    found = []
+    with httpx.stream("GET", f"{url}/api/trades/stream", headers=headers, timeout=20) as answer:
+        answer.raise_for_status()
+        fields: dict[str, str] = {}
+        for line in answer.iter_lines():
+            name, _, value = line.partition(": ")
+            if name:
+                fields[name] = value
+            elif "data" in fields:
+                found.append((fields["event"], fields["id"], fields["data"]))
+                fields = {}
+                if len(found) == count:
+                    return found
+    raise AssertionError("the feed ended early")
+
+
+def test_the_live_feed_shows_each_trade_and_resumes_where_a_listener_left(sidecar, push):
+    for _ in range(5):
+        push.send(PLAIN)
+    first = events(sidecar.url, 5, **{"Last-Event-ID": "0"})
+    assert [(name, number) for name, number, _ in first] == [("trade", str(n)) for n in range(1, 6)]
+    trade = json.loads(first[0][2])
+    assert (trade["side"], trade["qty"], trade["ts"]) == ("buy", 1.5, 1790000000.5)
+    push.send(PLAIN)
+    assert events(sidecar.url, 1, **{"Last-Event-ID": "5"})[0][1] == "6"
+
+
+def test_a_listener_that_comes_late_is_told_how_many_it_missed(sidecar, push):
+    for _ in range(RECENT_MAX + 7):
+        push.send(PLAIN)
+    sidecar.until(lambda: sidecar.value("trades_total", side="buy") == RECENT_MAX + 7)
+    missed, oldest = events(sidecar.url, 2, **{"Last-Event-ID": "0"})
+    assert missed == ("missed", "7", "7")
+    assert oldest[:2] == ("trade", "8")
+
+
+def test_listeners_are_bounded(sidecar):
+    with httpx.Client(limits=httpx.Limits(max_connections=LISTENERS_MAX + 1)) as client:
+        path = f"{sidecar.url}/api/trades/stream"
+        streams = [client.stream("GET", path) for _ in range(LISTENERS_MAX)]
+        for stream in streams:
+            assert stream.__enter__().status_code == 200
+        assert client.get(path).status_code == 503
+        for stream in streams:
+            stream.__exit__(None, None, None)
+        sidecar.until(lambda: events_open(sidecar.url))
+
+
+def events_open(url: str) -> bool:
+    with httpx.stream("GET", f"{url}/api/trades/stream") as answer:
+        return answer.status_code == 200
+
+
+def test_open_listeners_do_not_hold_up_the_end(sidecar):
+    with httpx.stream("GET", f"{sidecar.url}/api/trades/stream") as answer:
+        assert answer.status_code == 200
+        assert sidecar.stop() == 0
+    assert "Traceback" not in sidecar.log_path.read_text()
+
+
+def test_the_history_has_a_sample_a_second(sidecar, push):
+    push.send(PLAIN)
+    sidecar.until(lambda: sidecar.get("/api/history").json()["samples"][-1]["trades_buy"] == 1)
+    answer = sidecar.get("/api/history").json()
+    assert answer["interval_s"] == 1
+    seconds = [sample["t_s"] for sample in answer["samples"]]
+    assert seconds == sorted(set(seconds))

@@ -1,0 +1,118 @@
+"""The console script: settings, clear refusals, clean ends, and nothing at import."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(sys.executable).with_name("metrics-sidecar")
+
+
+def run(folder, *arguments, **environment):
+    return subprocess.run(
+        [SCRIPT, *arguments],
+        cwd=folder,
+        env={"PATH": os.environ["PATH"], **environment},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "cure"),
+    [
+        ("SIDECAR_HTTP_PORT", "eight", "write a port from 1 to 65535"),
+        ("SIDECAR_HTTP_PORT", "70000", "write a port from 1 to 65535"),
+        ("SIDECAR_ZMQ_BIND", "localhost:5555", "write it as tcp://HOST:PORT"),
+        ("SIDECAR_HTTP_HOST", "http://x", "write a host name or an IP address"),
+        ("SIDECAR_LOG_FORMAT", "xml", "write auto, console or json"),
+    ],
+)
+def test_a_wrong_setting_is_one_line_that_names_the_key_and_the_cure(tmp_path, key, value, cure):
+    result = run(tmp_path, **{key: value})
+    assert result.returncode == 2
+    assert result.stderr == f"metrics-sidecar: {key}={value!r} cannot be used: {cure}\n"
+
+
+def test_a_wrong_setting_in_the_env_file_is_found_too(tmp_path):
+    (tmp_path / ".env").write_text("SIDECAR_HTTP_PORT=0\nWEBAPP_HTTP_PORT=8501\n")
+    result = run(tmp_path)
+    assert result.stderr.startswith("metrics-sidecar: SIDECAR_HTTP_PORT='0' cannot be used")
+
+
+@pytest.mark.parametrize("key", ["SIDECAR_ZMQ_BIND", "SIDECAR_HTTP_PORT"])
+def test_a_taken_port_is_one_line_that_names_the_key_to_change(tmp_path, key, free_ports):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        keys = {
+            "SIDECAR_ZMQ_BIND": f"tcp://127.0.0.1:{free_ports()}",
+            "SIDECAR_HTTP_PORT": str(free_ports()),
+        }
+        keys[key] = f"tcp://127.0.0.1:{port}" if key == "SIDECAR_ZMQ_BIND" else str(port)
+        result = run(tmp_path, **keys)
+    assert result.returncode == 2
+    assert key in result.stderr
+    assert "in use" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_it_cleanly(sidecar, number):
+    sidecar.process.send_signal(number)
+    assert sidecar.process.wait(20) == 0
+    assert "Traceback" not in sidecar.log_path.read_text()
+
+
+def test_the_log_is_json_where_there_is_no_terminal(sidecar):
+    sidecar.stop()
+    lines = [json.loads(line) for line in sidecar.log_path.read_text().splitlines()]
+    assert {"event", "level", "timestamp"} <= set(lines[0])
+
+
+def test_rejected_input_is_logged_at_a_bounded_rate(sidecar, push):
+    for _ in range(5_000):
+        push.send(b"rubbish")
+    sidecar.until(lambda: sidecar.value("telemetry_rejected_total", reason="malformed") == 5_000)
+    sidecar.until(lambda: "rejected input" in sidecar.log_path.read_text())
+    sidecar.stop()
+    lines = sidecar.log_path.read_text().splitlines()
+    told = [json.loads(line) for line in lines if "rejected input" in line]
+    assert 1 <= len(told) <= 10
+    assert told[-1]["totals"] == {"malformed": 5_000}
+
+
+def test_help_and_version_are_answered(tmp_path):
+    assert "--reload" in run(tmp_path, "--help").stdout
+    assert run(tmp_path, "--version").stdout.startswith("metrics-sidecar 0.")
+
+
+IMPORT = """
+import os, sys, threading
+os.environ["SIDECAR_HTTP_PORT"] = "not a port"
+seen = []
+events = ("socket.bind", "socket.connect", "sqlite3.connect")
+sys.addaudithook(lambda event, args: seen.append(event) if event in events else None)
+import metrics_sidecar.main, metrics_sidecar.http_app, metrics_sidecar.exposition
+assert threading.active_count() == 1
+assert not seen, seen
+import prometheus_client
+names = {m.name for m in prometheus_client.REGISTRY.collect()}
+assert not [name for name in names if name.startswith("telemetry")], names
+"""
+
+
+def test_importing_the_sidecar_starts_opens_and_reads_nothing(tmp_path):
+    subprocess.run(
+        [sys.executable, "-W", "error", "-c", IMPORT], check=True, cwd=tmp_path, timeout=30
+    )
