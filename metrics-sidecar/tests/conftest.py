@@ -28,7 +28,7 @@ def free_port() -> int:
 class Sidecar:
     """A running sidecar; its folder is empty, its environment holds only these keys."""
 
-    def __init__(self, folder: Path, **environment: str) -> None:
+    def __init__(self, folder: Path, *arguments: str, **environment: str) -> None:
         self.zmq_address = f"tcp://127.0.0.1:{free_port()}"
         port = free_port()
         self.url = f"http://127.0.0.1:{port}"
@@ -41,7 +41,7 @@ class Sidecar:
         self.log_path = folder / "sidecar.log"
         with self.log_path.open("w") as log:
             self.process = subprocess.Popen(
-                [SCRIPT], cwd=folder, env=self.environment, stdout=log, stderr=log
+                [SCRIPT, *arguments], cwd=folder, env=self.environment, stdout=log, stderr=log
             )
         self.until(self._is_ready)
 
@@ -81,8 +81,8 @@ class Sidecar:
 def start_sidecar(tmp_path: Path) -> Iterator[Callable[..., Sidecar]]:
     running: list[Sidecar] = []
 
-    def start(**environment: str) -> Sidecar:
-        running.append(Sidecar(tmp_path, **environment))
+    def start(*arguments: str, **environment: str) -> Sidecar:
+        running.append(Sidecar(tmp_path, *arguments, **environment))
         return running[-1]
 
     yield start

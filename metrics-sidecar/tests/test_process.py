@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 from pathlib import Path
 
+import httpx
 import pytest
+
+import metrics_sidecar
 
 SCRIPT = Path(sys.executable).with_name("metrics-sidecar")
 
@@ -116,3 +120,23 @@ def test_importing_the_sidecar_starts_opens_and_reads_nothing(tmp_path):
     subprocess.run(
         [sys.executable, "-W", "error", "-c", IMPORT], check=True, cwd=tmp_path, timeout=30
     )
+
+
+def test_with_reload_an_edited_source_file_shows_without_a_restart(tmp_path, start_sidecar):
+    package = Path(metrics_sidecar.__file__).parent
+    copy = tmp_path / "src" / "metrics_sidecar"
+    shutil.copytree(package, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    sidecar = start_sidecar("--reload", PYTHONPATH=str(copy.parent))
+    assert "Trades counted." in sidecar.get("/metrics").text
+
+    source = copy / "exposition.py"
+    source.write_text(source.read_text().replace('"Trades counted."', '"Trades tallied."'))
+
+    def shows_the_edit() -> bool:
+        try:
+            return "Trades tallied." in sidecar.get("/metrics").text
+        except httpx.TransportError:
+            return False
+
+    sidecar.until(shows_the_edit)
+    assert sidecar.stop() == 0

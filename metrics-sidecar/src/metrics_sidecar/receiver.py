@@ -38,7 +38,7 @@ class BindError(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class ReceiverFigures:
-    """How the receiver itself is doing; ``busy_s`` is the time it was not waiting, since the start."""
+    """How the receiver itself is doing; ``busy_s`` is the time not spent waiting."""
 
     busy_s: float = 0.0
     errors: int = 0

@@ -1,0 +1,66 @@
+# The door. `make` alone lists the targets. Needs python3 (3.11 or newer), make and git.
+
+PYTHON ?= python3
+export PYTHON
+export SIDECAR_COMMIT ?= $(shell git rev-parse --short HEAD 2>/dev/null || echo unknown)
+BIN := .venv/bin
+APPS := @$(BIN)/python tools/apps.py
+PYTEST := $(BIN)/python -m pytest
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+
+## run
+
+.PHONY: apps-up apps-dev apps-stop sidecar-up webapp-up api-up open logs doctor
+apps-up: install ## set up, start both apps, print the addresses; Ctrl-C ends them
+	$(APPS) up
+apps-dev: install ## the same, and restart or reload on every change of a source file
+	$(APPS) dev
+apps-stop: install ## end a running apps-up from another terminal
+	$(APPS) stop
+sidecar-up: install ## only the sidecar
+	@$(BIN)/metrics-sidecar
+webapp-up: install ## only the desk
+	@$(BIN)/trading-app
+api-up: install ## the desk's optional HTTP endpoint
+	@$(BIN)/trading-app api
+open: install ## open the desk in a browser
+	$(APPS) open
+logs: install ## show and follow the log of apps-up
+	$(APPS) logs
+doctor: install ## what this machine has, what is missing, and the cure
+	@$(BIN)/python tools/doctor.py
+
+## set up
+
+.PHONY: env-setup install lock clean reset-state
+env-setup: ## the pinned uv, into .tools
+	@sh tools/setup.sh env
+install: ## everything, locked, into .venv; does nothing when nothing changed
+	@sh tools/setup.sh install
+lock: env-setup ## renew the lock files (ARGS=--upgrade for the newest versions)
+	@sh tools/lock.sh $(ARGS)
+clean: ## delete .venv, .tools and caches; never .state
+	@rm -rf .venv .tools .run .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+reset-state: install ## delete .state (your totals), after asking
+	$(APPS) reset-state
+
+## prove
+
+.PHONY: test test-alone check format
+test: install ## every test (ARGS="-k burst" for some)
+	@$(PYTEST) $(ARGS)
+test-alone: install ## install and test each project on its own, in a new environment
+	@sh tools/test_alone.sh
+check: install ## lint, format, types, who may import whom, stale locks
+	@$(BIN)/ruff check -q .
+	@$(BIN)/ruff format -q --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo >/dev/null || $(BIN)/lint-imports
+	@sh tools/lock.sh --check
+format: install ## mend what lint and format can mend
+	@$(BIN)/ruff check -q --fix . ; $(BIN)/ruff format -q .
