@@ -51,7 +51,7 @@ reset-state: install ## delete .state (your totals), after asking
 
 ## prove
 
-.PHONY: test test-alone check format
+.PHONY: test test-alone check format screenshots
 test: install ## every test (ARGS="-k burst" for some)
 	@$(PYTEST) $(ARGS)
 test-alone: install ## install and test each project on its own, in a new environment
@@ -62,5 +62,13 @@ check: install ## lint, format, types, who may import whom, stale locks
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo >/dev/null || $(BIN)/lint-imports
 	@sh tools/lock.sh --check
+screenshots: install ## take the README's pictures anew, with the end-to-end test
+	@SCREENSHOTS=docs/images $(PYTEST) -q tests/test_click_to_panel.py
 format: install ## mend what lint and format can mend
 	@$(BIN)/ruff check -q --fix . ; $(BIN)/ruff format -q .
+
+## measure
+
+.PHONY: measure
+measure: install ## messages a second on the receive path, and the cost of idling
+	@$(BIN)/python tools/measure.py

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import socket
@@ -150,11 +151,13 @@ def set_up(folder: Path, python: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_make_alone_lists_every_target_that_is_documented():
+def test_make_alone_lists_every_target_with_what_it_does():
     listed = make("").stdout
     assert listed == make("help").stdout
-    for target in ["apps-up", "apps-dev", "apps-stop", "sidecar-up", "webapp-up", "open", "logs", "doctor", "env-setup", "install", "test", "check", "lock", "clean", "reset-state", "help"]:
-        assert f"make {target} " in listed
+    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert {"apps-up", "test", "doctor", "reset-state"} <= set(targets)
+    for target in targets:
+        assert re.search(rf"^  make {target} +\S", listed, re.MULTILINE), target
 
 
 def test_install_does_nothing_when_nothing_changed():

@@ -1,0 +1,88 @@
+"""The documents say what is: metrics, reasons, settings, links, figures."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import urllib.request
+from pathlib import Path
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from trade_telemetry import Publisher, RejectReason
+
+ROOT = Path(__file__).resolve().parent.parent
+TRACKED = subprocess.run(
+    ["git", "ls-files", "-co", "--exclude-standard"],
+    cwd=ROOT,
+    capture_output=True,
+    text=True,
+    check=True,
+).stdout.splitlines()
+PAGES = [path for path in TRACKED if path.endswith(".md")]
+
+
+def read(path: str) -> str:
+    return (ROOT / path).read_text()
+
+
+def test_the_page_of_metrics_names_each_one_that_is_served_and_no_other(apps):
+    with Publisher(apps.zmq_address, source="bot") as publisher:
+        publisher.publish("buy", 1, symbol="BTCUSDT")
+    with urllib.request.urlopen(f"{apps.sidecar_url}/metrics") as answer:
+        text = answer.read().decode()
+    served = {}
+    for family in text_string_to_metric_families(text):
+        if family.name.startswith(("process_", "python_")):
+            continue
+        name = f"{family.name}_total" if family.type == "counter" else family.name
+        labels = {label for sample in family.samples for label in sample.labels} - {"le"}
+        served[name] = (family.type, labels)
+    rows = re.findall(r"^\| `(\w+)(?:\{([\w,]+)\})?` \| (\w+) \|", read("docs/metrics.md"), re.M)
+    written = {name: (kind, set(labels.split(",")) - {""}) for name, labels, kind in rows}
+    assert written == served
+
+
+def test_the_page_of_the_contract_names_each_reason_and_no_other():
+    section = read("docs/message-contract.md").split("## Reasons for a rejection")[1]
+    names = [row.split("|")[1] for row in section.splitlines() if row.startswith("| `")]
+    written = {name for cell in names for name in re.findall(r"`(\w+)`", cell)}
+    assert written == {str(reason) for reason in RejectReason}
+
+
+def test_the_sample_of_the_settings_names_each_key_with_its_default():
+    from metrics_sidecar.settings import Settings as Sidecar  # noqa: PLC0415 - named alike
+    from trading_app.settings import Settings as Desk  # noqa: PLC0415
+
+    written = dict(re.findall(r"^#?([A-Z_]+)=(.*)$", read(".env.sample"), re.MULTILINE))
+    expected = {}
+    for settings in (Sidecar, Desk):
+        for name, field in settings.model_fields.items():
+            prefix = settings.model_config.get("env_prefix", "")
+            default = field.default
+            if hasattr(default, "get_secret_value"):
+                default = default.get_secret_value()
+            expected[str(field.validation_alias or f"{prefix}{name}".upper())] = str(default)
+    del expected["SIDECAR_COMMIT"]  # set by the Makefile, not by people
+    assert written == expected
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_link_within_the_project_leads_somewhere(page):
+    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", read(page)):
+        if "://" not in target:
+            assert ((ROOT / page).parent / target).exists(), target
+
+
+def test_every_target_that_the_documents_name_exists():
+    targets = set(re.findall(r"^([a-z-]+):", read("Makefile"), re.MULTILINE))
+    for page in set(PAGES) - {"TODO.md"}:  # the roadmap names what is to come
+        named = set(re.findall(r"`make ([a-z-]+)", read(page)))
+        assert named <= targets, page
+
+
+def test_source_files_stay_small_enough_to_read():
+    for path in TRACKED:
+        if path.endswith(".py") and "/src/" in path:
+            assert len(read(path).splitlines()) <= 320, path
