@@ -1,0 +1,160 @@
+"""The real parts that cross projects: the apps as the Makefile starts them, and Prometheus."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def need(*programs: str, package: str) -> str:
+    """The path of the first of these programs that is here."""
+    for program in programs:
+        if path := shutil.which(program):
+            return path
+    message = f"needs {programs[0]}: apt-get install {package}"
+    if os.environ.get("CI"):
+        pytest.fail(message)
+    pytest.skip(message)
+
+
+def until(condition: Callable[[], Any], timeout_s: float = 30, what: str = "it") -> Any:
+    """Wait for what another process will make true, and return it."""
+    deadline_s = time.monotonic() + timeout_s
+    while not (found := condition()):
+        assert time.monotonic() < deadline_s, f"{what} did not come true in {timeout_s:g} s"
+        time.sleep(0.05)
+    return found
+
+
+def fetch(url: str) -> str:
+    """The body of a page, or nothing while nobody answers."""
+    try:
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            return answer.read().decode()
+    except (urllib.error.URLError, OSError):
+        return ""
+
+
+class Apps:
+    """A run of `make TARGET` in a session of its own, on free ports, with a folder of its own."""
+
+    def __init__(self, folder: Path, target: str, **environment: str) -> None:
+        ports = {name: free_port() for name in ("desk", "sidecar", "zmq", "api")}
+        self.desk_url = f"http://127.0.0.1:{ports['desk']}"
+        self.sidecar_url = f"http://127.0.0.1:{ports['sidecar']}"
+        self.zmq_address = f"tcp://127.0.0.1:{ports['zmq']}"
+        self.environment = os.environ | {
+            "RUN_DIR": str(folder / "run"),
+            "WEBAPP_HTTP_PORT": str(ports["desk"]),
+            "WEBAPP_API_PORT": str(ports["api"]),
+            "WEBAPP_ZMQ_ADDR": self.zmq_address,
+            "SIDECAR_URL": self.sidecar_url,
+            "SIDECAR_HTTP_PORT": str(ports["sidecar"]),
+            "SIDECAR_ZMQ_BIND": self.zmq_address,
+            **environment,
+        }
+        self.output_path = folder / "output.txt"
+        with self.output_path.open("w") as output:
+            self.process = subprocess.Popen(
+                ["make", target],
+                cwd=ROOT,
+                env=self.environment,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+
+    def output(self) -> str:
+        return self.output_path.read_text()
+
+    def wait_for(self, text: str) -> None:
+        def shown() -> bool:
+            assert self.process.poll() is None, self.output()
+            return text in self.output()
+
+        until(shown, 90, f"{text!r} in the output")
+
+    def family(self) -> list[psutil.Process]:
+        """Every process of the run that is alive."""
+        children = psutil.Process(self.process.pid).children(recursive=True)
+        return [child for child in children if child.status() != psutil.STATUS_ZOMBIE]
+
+    def press_ctrl_c(self) -> int:
+        """What a terminal does: SIGINT to every process of its foreground group."""
+        os.killpg(self.process.pid, signal.SIGINT)
+        return self.process.wait(30)
+
+    def kill(self) -> None:
+        if self.process.poll() is None:
+            for process in self.family():
+                process.kill()
+            self.process.kill()
+            self.process.wait()
+
+
+class Prometheus:
+    """A real Prometheus that scrapes one sidecar every second."""
+
+    def __init__(self, program: str, folder: Path, sidecar_url: str) -> None:
+        self.url = f"http://127.0.0.1:{free_port()}"
+        target = sidecar_url.removeprefix("http://")
+        config = folder / "prometheus.yml"
+        config.write_text(
+            "global: {scrape_interval: 1s}\n"
+            "scrape_configs:\n"
+            f"  - {{job_name: metrics-sidecar, static_configs: [{{targets: ['{target}']}}]}}\n"
+        )
+        self.log_path = folder / "prometheus.log"
+        with self.log_path.open("w") as log:
+            self.process = subprocess.Popen(
+                [
+                    program,
+                    f"--config.file={config}",
+                    f"--storage.tsdb.path={folder / 'tsdb'}",
+                    f"--web.listen-address={self.url.removeprefix('http://')}",
+                ],
+                stdout=log,
+                stderr=log,
+            )
+        until(lambda: fetch(f"{self.url}/-/ready"), what="Prometheus")
+
+    def query(self, expression: str) -> list[dict[str, Any]]:
+        """The result of an instant query."""
+        query = urllib.parse.urlencode({"query": expression})
+        return json.loads(fetch(f"{self.url}/api/v1/query?{query}"))["data"]["result"]
+
+    def value(self, expression: str) -> float | None:
+        """The value of a query with one series, or None while there is none."""
+        result = self.query(expression)
+        return float(result[0]["value"][1]) if result else None
+
+    def samples(self, selector: str) -> list[tuple[float, float]]:
+        """The raw samples of one series in the last minute, as (time in unix seconds, value)."""
+        (series,) = self.query(f"{selector}[1m]")
+        return [(time_s, float(value)) for time_s, value in series["values"]]
+
+    def stop(self) -> None:
+        self.process.terminate()
+        self.process.wait(30)
