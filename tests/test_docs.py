@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 import subprocess
+import sys
 import urllib.request
 from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from tests.parts import fetch, until
 
 from trade_telemetry import Publisher, RejectReason
 
@@ -86,3 +88,17 @@ def test_source_files_stay_small_enough_to_read():
     for path in TRACKED:
         if path.endswith(".py") and "/src/" in path:
             assert len(read(path).splitlines()) <= 320, path
+
+
+def test_the_example_for_a_bot_runs_and_is_counted(apps, capsys):
+    (example,) = re.findall(r"```python\n(.*?)```", read("README.md"), re.DOTALL)
+    exec(example.replace("tcp://127.0.0.1:5555", apps.zmq_address), {})
+    assert "published=1" in capsys.readouterr().out
+    until(lambda: '"my-bot"' in fetch(f"{apps.sidecar_url}/api/summary"))
+
+
+def test_the_example_without_the_library_runs_and_is_counted(apps):
+    (example,) = re.findall(r"```python\n(.*?)```", read("docs/message-contract.md"), re.DOTALL)
+    code = example.replace("tcp://127.0.0.1:5555", apps.zmq_address)
+    subprocess.run([sys.executable, "-W", "ignore::ResourceWarning", "-c", code], check=True)
+    until(lambda: '"untracked":1' in fetch(f"{apps.sidecar_url}/api/summary"))

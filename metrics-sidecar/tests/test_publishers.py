@@ -49,7 +49,7 @@ def test_a_beat_heard_first_does_not_make_what_waits_a_duplicate():
     publishers.beat(beat(head=500, waiting=200), NOW_S)
     assert publishers.take("bot", 1, 301, NOW_S)
     totals = publishers.totals()["bot"]
-    assert (totals.published, totals.applied, totals.missing, totals.waiting) == (200, 1, 0, 200)
+    assert (totals.published, totals.applied, totals.missing, totals.waiting) == (200, 1, 0, 199)
 
 
 def test_a_beat_shows_a_loss_at_the_end_of_the_sequence():
@@ -90,6 +90,46 @@ def test_publishers_past_the_limit_are_counted_together(monkeypatch):
         assert not publishers.take(name, 1, 1, NOW_S)
     totals = publishers.totals()
     assert {name: t.applied for name, t in totals.items()} == {"a": 1, "b": 1, OTHER: 2}
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["a", "b"]),
+            st.integers(1, 3),
+            st.integers(1, 30),
+            st.none() | st.integers(0, 40),
+        ),
+        max_size=80,
+    )
+)
+def test_whatever_is_heard_in_whatever_order_the_residue_is_0(heard):
+    publishers = Publishers()
+    for source, epoch, number, waiting in heard:
+        if waiting is None:
+            publishers.take(source, epoch, number, NOW_S)
+        else:
+            publishers.beat(beat(source, epoch, head=number, waiting=waiting), NOW_S)
+        for totals in publishers.totals().values():
+            assert totals.residue == 0
+            assert min(totals.missing, totals.waiting, totals.applied) >= 0
+
+
+def test_an_event_that_is_taken_and_not_counted_shows_as_residue():
+    publishers = Publishers()
+    publishers.take("bot", 1, 1, NOW_S)
+    publishers._publishers["bot"].applied -= 1
+    assert publishers.totals()["bot"].residue == 1
+
+
+def test_publishers_counted_together_keep_lives_of_one_number_apart(monkeypatch):
+    monkeypatch.setattr(module, "PUBLISHERS_MAX", 1)
+    publishers = Publishers()
+    for name in ("a", "b", "c"):
+        publishers.take(name, 7, 1, NOW_S)
+        publishers.take(name, 7, 3, NOW_S)
+    totals = publishers.totals()
+    assert (totals[OTHER].missing, totals["a"].missing) == (2, 1)
 
 
 def test_a_flood_of_lives_stays_within_the_limit_and_loses_no_count(monkeypatch):

@@ -36,8 +36,13 @@ _PUBLISHER_COUNTERS: Final[tuple[tuple[str, str, _Read], ...]] = (
     ("duplicates", "Events of the publisher that had been counted before.", lambda p: p.duplicates),
 )
 _PUBLISHER_GAUGES: Final[tuple[tuple[str, str, _Read], ...]] = (
-    ("waiting", "Events in the publisher's ring, by its latest beat.", lambda p: p.waiting),
     ("missing", "Events that were sent and have not arrived.", lambda p: p.missing),
+    ("waiting", "Events that were accepted and not sent, as far as is known.", lambda p: p.waiting),
+    (
+        "residue",
+        "Published less applied, missing and waiting: anything but 0 is a defect.",
+        lambda p: p.residue,
+    ),
     ("ring_capacity", "Events that the publisher's ring holds.", lambda p: p.capacity),
     (
         "last_seen_timestamp_seconds",

@@ -20,22 +20,27 @@ OTHER: Final = "other"
 
 @dataclass(frozen=True, slots=True)
 class PublisherTotals:
-    """What is known of one publisher, over all its epochs; ``waiting`` and below of the latest.
+    """What is known of one publisher, over all its epochs; ``capacity`` and below of the latest.
 
-    ``missing`` events were sent and have not arrived: published = applied + missing + waiting, up
-    to what is on its way.
+    ``missing`` events were sent and have not arrived, ``waiting`` ones were accepted and not sent,
+    as far as the sidecar has heard.
     """
 
-    applied: int
-    duplicates: int
-    missing: int
     published: int
+    applied: int
+    missing: int
+    waiting: int
+    duplicates: int
     refused: dict[RefusalReason, int]
     last_seen_s: float
-    waiting: int
     capacity: int
     epoch: int
     last_seq: int
+
+    @property
+    def residue(self) -> int:
+        """Events that no count explains; 0, or there is a defect."""
+        return self.published - self.applied - self.missing - self.waiting
 
 
 class Sequence:
@@ -86,13 +91,14 @@ class _Publisher:
     applied: int = 0
     duplicates: int = 0
     missing_forgotten: int = 0
+    waiting_forgotten: int = 0
     published: int = 0
     refused: dict[RefusalReason, int] = field(
         default_factory=lambda: dict.fromkeys(RefusalReason, 0)
     )
     last_seen_s: float = 0.0
     latest: _Epoch | None = None
-    epochs: dict[int, _Epoch] = field(default_factory=dict)
+    epochs: dict[tuple[str, int], _Epoch] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -104,8 +110,12 @@ class _Epoch:
     sequence: Sequence
     head: int
     refused: dict[RefusalReason, int] = field(default_factory=dict)
-    waiting: int = 0
     capacity: int = 0
+
+    @property
+    def waiting(self) -> int:
+        """How many it gave that have not been sent, as far as is known."""
+        return self.head - self.sequence.last
 
 
 class Publishers:
@@ -140,7 +150,7 @@ class Publishers:
 
     def beat(self, beat: Beat, now_s: float) -> None:
         """Take in what a publisher says of itself."""
-        sent = max(0, beat.head - beat.waiting)
+        sent = max(0, beat.head - beat.waiting)  # never above head, whatever the beat says
         epoch = self._epochs.get((beat.src, beat.epoch))
         if epoch is None:
             epoch = self._open(beat.src, beat.epoch, heard_up_to=sent)
@@ -154,7 +164,6 @@ class Publishers:
         for reason, count in beat.refused.items():
             publisher.refused[reason] += max(0, count - epoch.refused.get(reason, 0))
         epoch.refused = beat.refused
-        epoch.waiting = beat.waiting
         epoch.capacity = beat.capacity
 
     def totals(self) -> dict[str, PublisherTotals]:
@@ -169,26 +178,28 @@ class Publishers:
         publisher = self._publishers.setdefault(name, _Publisher())
         epoch = _Epoch(number, publisher, Sequence(heard_up_to), head=heard_up_to)
         self._epochs[source, number] = epoch
-        publisher.epochs[number] = epoch
+        publisher.epochs[source, number] = epoch
         return epoch
 
     def _forget_oldest(self) -> None:
-        epoch = self._epochs.pop(next(iter(self._epochs)))
+        key = next(iter(self._epochs))
+        epoch = self._epochs.pop(key)
         epoch.publisher.missing_forgotten += epoch.sequence.missing
-        epoch.publisher.epochs.pop(epoch.number, None)
+        epoch.publisher.waiting_forgotten += epoch.waiting
+        del epoch.publisher.epochs[key]
 
 
 def _totals(publisher: _Publisher) -> PublisherTotals:
     latest = publisher.latest
+    epochs = publisher.epochs.values()
     return PublisherTotals(
-        applied=publisher.applied,
-        duplicates=publisher.duplicates,
-        missing=publisher.missing_forgotten
-        + sum(epoch.sequence.missing for epoch in publisher.epochs.values()),
         published=publisher.published,
+        applied=publisher.applied,
+        missing=publisher.missing_forgotten + sum(epoch.sequence.missing for epoch in epochs),
+        waiting=publisher.waiting_forgotten + sum(epoch.waiting for epoch in epochs),
+        duplicates=publisher.duplicates,
         refused=dict(publisher.refused),
         last_seen_s=publisher.last_seen_s,
-        waiting=latest.waiting if latest else 0,
         capacity=latest.capacity if latest else 0,
         epoch=latest.number if latest else 0,
         last_seq=latest.sequence.last if latest else 0,
