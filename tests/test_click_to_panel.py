@@ -106,6 +106,13 @@ def test_a_bot_needs_nothing_but_the_address_and_shows_on_the_page(apps, new_pag
         )
 
 
+def background(page: Page, button: str) -> str:
+    """The colour that a button has now."""
+    return page.get_by_role("button", name=button).evaluate(
+        "button => getComputedStyle(button).backgroundColor"
+    )
+
+
 LOOKS = [
     ("trade-light", 1440, 900, "light"),
     ("trade-dark", 1440, 900, "dark"),
@@ -118,13 +125,12 @@ LOOKS = [
 def a_lively_desk(apps):
     """A desk on which a few publishers trade; the numbers are made up, the counting is real."""
     bots = [Publisher(apps.zmq_address, source=name) for name in ("bot-7", "grid-2")]
-    now_s = time.time()
-    for number in range(240):
+    for number in range(400):
         bot = bots[number % 2]
         side = "buy" if (number * 7) % 5 < 3 else "sell"
         symbol, price = (("BTCUSDT", 64_120.5), ("ETHUSDT", 3_120.25))[number % 2]
-        bot.publish(side, (number % 9 + 1) / 4, now_s, symbol=symbol, price=price + number % 13)
-        time.sleep(0.02)
+        bot.publish(side, (number % 9 + 1) / 4, symbol=symbol, price=price + number % 13)
+        time.sleep(0.03)
     yield apps
     for bot in bots:
         bot.close()
@@ -142,5 +148,9 @@ def test_the_page_is_whole_at_every_size_and_in_both_themes(a_lively_desk, new_p
         )
         assert overflow <= 0, f"{name} scrolls sideways"
         expect(page.locator("[data-testid=stException]")).to_have_count(0)
+        under_the_mouse, apart = background(page, "Sell"), background(page, "Buy")
+        page.get_by_role("button", name="Buy").hover()
+        assert (background(page, "Buy"), background(page, "Sell")) == (apart, under_the_mouse)
+        page.mouse.move(0, 0)
         page.wait_for_timeout(1_500)
         take_picture(page, name)

@@ -1,0 +1,1 @@
+"""The desk: Buy and Sell in the browser, and see each trade counted."""

@@ -1,0 +1,139 @@
+"""The desk: one publisher, one view of the sidecar and one log, shared by all of its pages.
+
+Pages call ``trade`` and ``look``; nothing else reaches the outside. It must know no Streamlit.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from trade_telemetry import PublisherStats, Receipt, Trade
+from trading_app.event_log import EventLog, OwnEvent
+from trading_app.order_ticket import Problem, Ticket, parse
+from trading_app.sidecar_answers import History, Summary
+from trading_app.sidecar_client import Away
+from trading_app.status import Status, status
+
+
+class PublishesTrades(Protocol):
+    """What the desk uses of ``trade_telemetry.Publisher`` and ``RecordingPublisher``."""
+
+    epoch: int
+
+    def publish(
+        self,
+        side: str,
+        qty: float,
+        ts: float | None = None,
+        *,
+        symbol: str | None = None,
+        price: float | None = None,
+    ) -> Receipt:
+        """Accept a trade or refuse it; raise InvalidTradeError for a bad one."""
+        ...
+
+    def stats(self) -> PublisherStats:
+        """Give the figures of this moment."""
+        ...
+
+
+class TellsTotals(Protocol):
+    """What the desk uses of ``SidecarClient``."""
+
+    def summary(self) -> Summary | Away[Summary]:
+        """Give the totals, or why there are none."""
+        ...
+
+    def history(self) -> History | Away[History]:
+        """Give the last minutes of the counters, or why there are none."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """Everything a page shows, of one moment. ``summary`` may be old: ``figures_s`` says from when.
+
+    ``restarted`` means that the sidecar was started again while this desk was open.
+    """
+
+    now_s: float
+    status: Status
+    stats: PublisherStats
+    summary: Summary | None
+    figures_s: float | None
+    away: str | None
+    restarted: bool
+
+    @property
+    def figures_age_s(self) -> float:
+        """How old the shown figures are, in seconds; 0 when they are of now or there are none."""
+        return 0.0 if self.figures_s is None else self.now_s - self.figures_s
+
+
+class Desk:
+    """Trade, and look at what became of it. Any thread may call; ``clock`` gives unix seconds."""
+
+    def __init__(
+        self,
+        publisher: PublishesTrades,
+        sidecar: TellsTotals,
+        sidecar_address: str = "",
+        *,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._publisher = publisher
+        self._sidecar = sidecar
+        self._clock = clock
+        self._first_started_s: float | None = None
+        self.sidecar_address = sidecar_address
+        self.log = EventLog(publisher.stats().source)
+
+    def trade(self, ticket: Ticket) -> OwnEvent | list[Problem]:
+        """Publish a ticket's trade and log it, refused or not; or say what is wrong with it."""
+        trade = parse(ticket, self._clock())
+        if not isinstance(trade, Trade):
+            return trade
+        receipt = self._publisher.publish(
+            trade.side, trade.qty, trade.ts, symbol=trade.symbol, price=trade.price
+        )
+        event = OwnEvent(trade, self._publisher.epoch, receipt.seq)
+        if not receipt:
+            event = OwnEvent(trade, self._publisher.epoch, 0, "refused", str(receipt.refused))
+        self.log.add(event)
+        return event
+
+    @property
+    def connected(self) -> bool:
+        """Whether trades reach the sidecar at this moment."""
+        return self._publisher.stats().connected
+
+    def look(self) -> View:
+        """Fetch what the sidecar says, move the log on, and return the moment's view."""
+        answer = self._sidecar.summary()
+        stats, now_s = self._publisher.stats(), self._clock()
+        fresh = None if isinstance(answer, Away) else answer
+        self.log.settle(stats.sent, fresh)
+        shown = answer.last if isinstance(answer, Away) else answer
+        return View(
+            now_s=now_s,
+            status=status(stats, answer, now_s),
+            stats=stats,
+            summary=shown,
+            figures_s=answer.last_s if isinstance(answer, Away) else now_s,
+            away=answer.reason if isinstance(answer, Away) else None,
+            restarted=self._restarted(shown),
+        )
+
+    def history(self) -> History | Away[History]:
+        """Fetch the last minutes of the sidecar's counters."""
+        return self._sidecar.history()
+
+    def _restarted(self, summary: Summary | None) -> bool:
+        if summary is None:
+            return False
+        if self._first_started_s is None:
+            self._first_started_s = summary.started_s
+        return self._first_started_s != summary.started_s

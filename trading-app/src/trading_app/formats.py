@@ -1,0 +1,68 @@
+"""How numbers, ages and times are written, the same everywhere. Pure.
+
+Groups are set apart by a narrow no-break space, minus is a real minus, unknown is an em dash.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime, tzinfo
+from typing import Final
+
+UNKNOWN: Final = "—"
+DECIMALS_MAX: Final = 9
+_GROUP: Final = "\u202f"
+_MINUS: Final = "\u2212"
+
+
+def number(value: float, decimals: int = 0) -> str:
+    """Write a number with fixed decimals and groups of three."""
+    return f"{value:,.{decimals}f}".replace(",", _GROUP).replace("-", _MINUS)
+
+
+def quantity(value: float) -> str:
+    """Write a quantity as it was typed: no more decimals than it needs, at most nine."""
+    return number(value, decimals_needed([value]))
+
+
+def decimals_needed(values: Iterable[float], most: int = DECIMALS_MAX) -> int:
+    """Count the decimals that a column needs to write each value in full, up to ``most``."""
+    fractions = (f"{value:.{most}f}".partition(".")[2].rstrip("0") for value in values)
+    return max((len(fraction) for fraction in fractions), default=0)
+
+
+def plural(count: int, word: str) -> str:
+    """Write a count with its word: "1 trade", "2 trades"."""
+    return f"{number(count)} {word}" if count == 1 else f"{number(count)} {word}s"
+
+
+def age(seconds: float) -> str:
+    """Say how long ago something was: "now" within a second, then "3 s ago" up to days."""
+    if seconds < 1:
+        return "now"
+    for limit_s, unit_s, unit in ((120, 1, "s"), (7_200, 60, "min"), (172_800, 3_600, "h")):
+        if seconds < limit_s:
+            return f"{int(seconds // unit_s)} {unit} ago"
+    return f"{int(seconds // 86_400)} d ago"
+
+
+def duration(seconds: float) -> str:
+    """Write a span in the unit that a person would choose: µs, ms, s or min."""
+    if seconds < 0.000_999_5:
+        return f"{max(0.0, seconds) * 1e6:.0f} µs"
+    if seconds < 0.999_5:
+        return f"{seconds * 1e3:.0f} ms"
+    if seconds < 119.95:
+        return f"{seconds:.1f} s"
+    return f"{seconds / 60:.0f} min"
+
+
+def clock(ts_s: float, zone: tzinfo, digits: int = 0) -> str:
+    """Write the time of day in a zone; ``digits`` of the second's fraction, 0 or 3."""
+    moment = datetime.fromtimestamp(ts_s, zone)
+    return moment.strftime("%H:%M:%S") + (f".{moment.microsecond // 1000:03d}" if digits else "")
+
+
+def utc(ts_s: float) -> str:
+    """Write a unix time in full, in UTC, for a hover."""
+    return datetime.fromtimestamp(ts_s, UTC).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3] + " UTC"

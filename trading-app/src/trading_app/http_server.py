@@ -1,0 +1,27 @@
+"""Serve the HTTP endpoint: the composition root of ``trading-app api``."""
+
+from __future__ import annotations
+
+import uvicorn
+
+from trade_telemetry import Publisher
+from trading_app.http_api import create_api
+from trading_app.settings import Settings
+
+
+def serve(settings: Settings) -> None:
+    """Serve until a signal ends it; what waits is then sent, for at most two seconds.
+
+    It publishes as ``<WEBAPP_PUBLISHER_ID>-api``: each process is a publisher of its own.
+    """
+    source = f"{settings.publisher_id}-api"
+    with Publisher(settings.zmq_addr, source=source) as publisher:
+        uvicorn.run(
+            create_api(settings, publisher),
+            host=settings.api_host,
+            port=settings.api_port,
+            access_log=False,
+            log_level="warning",
+            server_header=False,
+            timeout_graceful_shutdown=3,
+        )

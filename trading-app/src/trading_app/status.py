@@ -1,0 +1,76 @@
+"""The page's first line: does it count? One of four states, in words. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from trade_telemetry import PublisherStats
+from trading_app.formats import age, plural
+from trading_app.sidecar_answers import Summary
+from trading_app.sidecar_client import Away
+
+State = Literal["live", "waiting", "stale", "away"]
+SILENT_AFTER_S: Final = 3.0
+STALE_AFTER_S: Final = 5.0
+SHAPES: Final[dict[State, str]] = {"live": "●", "waiting": "◐", "stale": "◆", "away": "▲"}
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """The state, the words after it, and what to do about it ("" when there is nothing to do)."""
+
+    state: State
+    words: str
+    cure: str = ""
+
+
+def live_publishers(summary: Summary) -> int:
+    """Count the publishers that gave a sign of life within three seconds."""
+    return sum(summary.now_s - state.last_seen_s <= SILENT_AFTER_S for state in summary.publishers)
+
+
+def status(stats: PublisherStats, answer: Summary | Away[Summary], now_s: float) -> Status:
+    """Say what the first line says at ``now_s`` (unix seconds)."""
+    if isinstance(answer, Away):
+        return _without_figures(stats, answer, now_s)
+    if answer.status == "starting":
+        return Status("waiting", f"the sidecar is starting · {_backlog(stats)}")
+    if answer.status != "ok":
+        reason = answer.reason or answer.status
+        return Status(
+            "stale",
+            f"the sidecar has stopped counting: {reason} · {_backlog(stats)}",
+            "Restart the sidecar: `make sidecar-up`",
+        )
+    if not stats.connected:
+        return Status(
+            "waiting",
+            f"the sidecar is up, but not reached for trades yet · {_backlog(stats)}",
+            "If this stays, WEBAPP_ZMQ_ADDR is not where the sidecar listens (SIDECAR_ZMQ_BIND)",
+        )
+    return Status("live", f"{plural(live_publishers(answer), 'publisher')} · {_backlog(stats)}")
+
+
+def _without_figures(stats: PublisherStats, away: Away[Summary], now_s: float) -> Status:
+    if stats.connected and now_s - away.since_s < STALE_AFTER_S and away.last is not None:
+        return Status("waiting", f"the sidecar's figures are late · {_backlog(stats)}")
+    if stats.connected:
+        return Status(
+            "stale",
+            f"trades go out, but {away.reason}: the figures below are from "
+            f"{age(now_s - away.last_s) if away.last_s else 'never'}",
+            "Check SIDECAR_URL, or restart the sidecar",
+        )
+    return Status("away", _promise(stats.waiting), "Start it: `make sidecar-up`")
+
+
+def _promise(waiting: int) -> str:
+    if waiting == 0:
+        return "trades will wait here and be counted when it returns"
+    verb = "waits" if waiting == 1 else "wait"
+    return f"{plural(waiting, 'trade')} {verb} here and will be counted when it returns"
+
+
+def _backlog(stats: PublisherStats) -> str:
+    return "nothing waiting" if stats.waiting == 0 else f"{plural(stats.waiting, 'trade')} waiting"

@@ -1,0 +1,162 @@
+"""The Trade page: does it count? Widgets only; the desk does the rest."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, tzinfo
+from typing import Final
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import streamlit as st
+
+from trading_app.desk import Desk, View
+from trading_app.event_log import OwnEvent
+from trading_app.formats import UNKNOWN, quantity
+from trading_app.order_ticket import Ticket
+from trading_app.sidecar_client import Away
+from trading_app.ui import components, keyboard, tables
+from trading_app.ui.chart import bars, chart, in_words
+
+NO_SYMBOL: Final = "no symbol"
+SYMBOLS: Final = ("BTCUSDT", "ETHUSDT", "SOLUSDT", NO_SYMBOL)
+ROWS: Final = 50
+REDRAW_S: Final = 1.0
+_LIST_PX: Final = 344
+_TRADED: Final = re.compile(r"(buy|sell)-([0-9.e+-]{1,30})\Z")
+
+
+def show(desk: Desk) -> None:
+    """Draw the page: the first line, the ticket, the totals and the two lists.
+
+    Each part that redraws itself has a container of its own. When such a redraw meets a click,
+    Streamlit may drop its elements for a moment; without the container the parts beside it would
+    move up into the wrong place, and the page would break.
+    """
+    with st.container():
+        _status_line(desk)
+    ticket, figures = st.columns([1, 2.35], gap="small")
+    with ticket:
+        _ticket(desk)
+        with st.container():
+            _publishers(desk)
+    with figures, st.container():
+        _figures(desk)
+    st.html(keyboard.SCRIPT, unsafe_allow_javascript=True)
+    _tell_answer(desk)
+    _tell_form_trade()
+
+
+@st.fragment(run_every=REDRAW_S)
+def _status_line(desk: Desk) -> None:
+    st.html(components.status_line(desk.look()))
+
+
+@st.fragment(run_every=REDRAW_S)
+def _publishers(desk: Desk) -> None:
+    with st.container(border=True, key="panel-publishers", gap="xsmall"):
+        st.html(components.heading("publishers"))
+        st.html(tables.publishers(desk.look()))
+
+
+def _ticket(desk: Desk) -> None:
+    """Draw the ticket; the buttons' callbacks run before anything else of the next run."""
+    with st.container(border=True, key="panel-ticket", gap="small"):
+        st.selectbox("Symbol", SYMBOLS, key="symbol", accept_new_options=True)
+        st.number_input(
+            "Quantity",
+            value=1.0,
+            min_value=0.0,
+            max_value=1e15,
+            step=1.0,
+            format="%.10g",
+            key="quantity",
+        )
+        st.number_input(
+            "Price", value=None, min_value=0.0, format="%.10g", key="price", placeholder="optional"
+        )
+        with st.container(horizontal=True, gap="small"):
+            for side, key in (("buy", "B"), ("sell", "S")):
+                st.button(
+                    side.capitalize(),
+                    key=side,
+                    shortcut=key,
+                    width="stretch",
+                    on_click=_trade,
+                    args=(desk, side),
+                )
+        st.html(components.problems(st.session_state.get("problems", [])))
+
+
+def _trade(desk: Desk, side: str) -> None:
+    """Publish what the ticket says, and leave the answer for the run that follows."""
+    form = st.session_state
+    symbol = None if form.symbol == NO_SYMBOL else form.symbol
+    answer = desk.trade(Ticket(side, form.quantity, symbol, form.price))
+    form.problems = [] if isinstance(answer, OwnEvent) else answer
+    form.answer = answer
+
+
+def _tell_answer(desk: Desk) -> None:
+    """Say once, in a toast, what the last click came to."""
+    answer = st.session_state.pop("answer", None)
+    if isinstance(answer, OwnEvent):
+        st.toast(
+            _sentence(answer, desk),
+            icon=":material/check:" if answer.seq else ":material/block:",
+        )
+    elif answer:
+        st.toast("Not traded: " + "; ".join(map(str, answer)), icon=":material/error:")
+
+
+def _sentence(event: OwnEvent, desk: Desk) -> str:
+    trade = event.trade
+    what = f"{trade.side.capitalize()} {quantity(trade.qty)} {trade.symbol or ''}".strip()
+    if event.refused is not None:
+        return f"{what} was **not** taken: no room, too many trades wait for the sidecar"
+    return f"{what} is on its way" if desk.connected else f"{what} waits here for the sidecar"
+
+
+def _tell_form_trade() -> None:
+    """Say once that the HTTP endpoint took a trade: it sends browsers back with ``?traded=``."""
+    note = st.query_params.pop("traded", None) if "traded" in st.query_params else None
+    match = _TRADED.match(note or "")
+    if match:
+        st.toast(f"The HTTP endpoint took: {match[1]} {match[2]}", icon=":material/check:")
+
+
+@st.fragment(run_every=REDRAW_S)
+def _figures(desk: Desk) -> None:
+    """Draw everything that moves by itself below the first line."""
+    view, zone = desk.look(), _zone()
+    with st.container(border=True, key="panel-totals", gap="xsmall"):
+        st.html(components.heading("counted by the sidecar", desk.sidecar_address))
+        st.html(components.totals(view, zone))
+        shown = _history(desk, view)
+        st.html(components.totals_note(view, zone, shown))
+    own, everyone = st.columns(2, gap="small")
+    with own, st.container(border=True, key="panel-own", gap="xsmall"):
+        st.html(components.heading("your events"))
+        with st.container(height=_LIST_PX, border=False, key="list-own"):
+            st.html(tables.own_events(desk.log.newest(ROWS), zone, view.now_s))
+    with everyone, st.container(border=True, key="panel-all", gap="xsmall"):
+        st.html(components.heading("all publishers, live"))
+        with st.container(height=_LIST_PX, border=False, key="list-all"):
+            recent = view.summary.recent[::-1] if view.summary else ()
+            st.html(tables.all_trades(recent, zone, view))
+
+
+def _history(desk: Desk, view: View) -> str:
+    """Draw the last five minutes, and return them in words."""
+    answer = desk.history()
+    history = answer.last if isinstance(answer, Away) else answer
+    shown = bars(history.samples if history else (), view.now_s)
+    st.vega_lite_chart(chart(shown), width="stretch", key="history")
+    return in_words(shown) if history else f"last 5 minutes: {UNKNOWN}"
+
+
+def _zone() -> tzinfo:
+    """Find the browser's time zone, or UTC where it does not say or we do not know it."""
+    try:
+        return ZoneInfo(st.context.timezone or "UTC")
+    except (ZoneInfoNotFoundError, ValueError):
+        return UTC

@@ -1,0 +1,63 @@
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from trading_app.formats import age, clock, decimals_needed, duration, number, plural, quantity, utc
+
+
+@pytest.mark.parametrize(
+    ("value", "decimals", "text"),
+    [(0, 0, "0"), (65536, 0, "65 536"), (-1234.5, 1, "\u22121 234.5"), (341.5, 2, "341.50")],
+)
+def test_numbers_have_narrow_groups_and_a_real_minus(value, decimals, text):
+    assert number(value, decimals) == text.replace(" ", "\u202f")
+
+
+def test_a_quantity_has_no_more_decimals_than_it_needs():
+    assert [quantity(value) for value in (1.0, 0.25, 1e-9)] == ["1", "0.25", "0.000000001"]
+
+
+def test_a_column_has_the_decimals_of_its_longest_value_up_to_a_limit():
+    assert decimals_needed([1, 2.5, 0.125]) == 3
+    assert decimals_needed([0.123456], most=4) == 4
+    assert decimals_needed([]) == 0
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (-5, "now"),
+        (0.9, "now"),
+        (3.7, "3 s ago"),
+        (119, "119 s ago"),
+        (125, "2 min ago"),
+        (7_300, "2 h ago"),
+        (200_000, "2 d ago"),
+    ],
+)
+def test_an_age_is_in_the_unit_that_a_person_would_choose(seconds, text):
+    assert age(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (-1, "0 µs"),
+        (0.000_85, "850 µs"),
+        (0.061, "61 ms"),
+        (0.9999, "1.0 s"),
+        (2.34, "2.3 s"),
+        (600, "10 min"),
+    ],
+)
+def test_a_duration_is_in_the_unit_that_a_person_would_choose(seconds, text):
+    assert duration(seconds) == text
+
+
+def test_a_time_is_shown_in_the_users_zone_and_in_utc_on_hover():
+    assert clock(1_790_000_000.0625, ZoneInfo("Asia/Tokyo"), 3) == "23:13:20.062"
+    assert utc(1_790_000_000.0625) == "2026-09-21 14:13:20.062 UTC"
+
+
+def test_one_of_a_thing_has_no_s():
+    assert [plural(count, "trade") for count in (0, 1, 2)] == ["0 trades", "1 trade", "2 trades"]
