@@ -1,6 +1,6 @@
-"""Measure the sidecar on this machine: messages a second received, and what idling costs.
+"""Measure this machine: messages a second on the sidecar's receive path, and what idling costs.
 
-Starts a sidecar of its own on free ports. A bare ZeroMQ loop that receives the same messages is
+Starts apps of its own on free ports. A bare ZeroMQ loop that receives the same messages is
 measured in the same run, because only the ratio means something on a shared machine.
 """
 
@@ -53,6 +53,19 @@ def _rate(address: str, wait_for_all: Callable[[], None]) -> float:
     return rate
 
 
+def _script(name: str) -> Path:
+    return Path(sys.executable).with_name(name)
+
+
+def _answers(url: str) -> bytes:
+    """The body of a page, or nothing while nobody answers."""
+    try:
+        with urllib.request.urlopen(url) as answer:  # noqa: S310 - our own http address
+            return bytes(answer.read())
+    except urllib.error.URLError:
+        return b""
+
+
 class _Sidecar:
     def __init__(self) -> None:
         self.address = f"tcp://127.0.0.1:{_free_port()}"
@@ -60,7 +73,7 @@ class _Sidecar:
         self._url = f"http://127.0.0.1:{port}"
         keys = {"SIDECAR_ZMQ_BIND": self.address, "SIDECAR_HTTP_PORT": str(port)}
         self.process = subprocess.Popen(
-            [Path(sys.executable).with_name("metrics-sidecar")],
+            [_script("metrics-sidecar")],
             env=os.environ | keys,
             stderr=subprocess.DEVNULL,
         )
@@ -68,11 +81,8 @@ class _Sidecar:
             time.sleep(0.05)
 
     def applied(self) -> int | None:
-        try:
-            with urllib.request.urlopen(f"{self._url}/api/summary") as answer:  # noqa: S310
-                return int(json.load(answer)["trades"]["buy"])
-        except urllib.error.URLError:
-            return None
+        body = _answers(f"{self._url}/api/summary")
+        return int(json.loads(body)["trades"]["buy"]) if body else None
 
     def rate(self) -> float:
         before = self.applied() or 0
@@ -83,13 +93,33 @@ class _Sidecar:
 
         return _rate(self.address, wait)
 
-    def idle_percent(self) -> float:
-        """Share of one core over IDLE_S seconds."""
-        process = psutil.Process(self.process.pid)
-        before = process.cpu_times()
-        time.sleep(IDLE_S)
-        after = process.cpu_times()
-        return (after.user + after.system - before.user - before.system) / IDLE_S * 100
+
+def _idle_percent(pid: int) -> float:
+    """Share of one core over IDLE_S seconds."""
+    process = psutil.Process(pid)
+    before = process.cpu_times()
+    time.sleep(IDLE_S)
+    after = process.cpu_times()
+    return (after.user + after.system - before.user - before.system) / IDLE_S * 100
+
+
+def _desk_idle_percent(zmq_address: str) -> float:
+    """The desk with no browser open, connected to the sidecar."""
+    port = _free_port()
+    keys = {"WEBAPP_HTTP_PORT": str(port), "WEBAPP_ZMQ_ADDR": zmq_address}
+    desk = subprocess.Popen(
+        [_script("trading-app")],
+        env=os.environ | keys,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        while not _answers(f"http://127.0.0.1:{port}/_stcore/health"):
+            time.sleep(0.05)
+        return _idle_percent(desk.pid)
+    finally:
+        desk.terminate()
+        desk.wait()
 
 
 def _bare_rate() -> float:
@@ -109,7 +139,8 @@ def main() -> None:
     """Print the medians of ROUNDS rounds and their range."""
     sidecar = _Sidecar()
     try:
-        print(f"idle: {sidecar.idle_percent():.2f} % of a core")
+        print(f"idle sidecar    {_idle_percent(sidecar.process.pid):.2f} % of a core")
+        print(f"idle desk       {_desk_idle_percent(sidecar.address):.2f} % of a core")
         pairs = [(sidecar.rate(), _bare_rate()) for _ in range(ROUNDS)]
     finally:
         sidecar.process.terminate()
