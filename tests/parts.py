@@ -22,6 +22,12 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 
+# What `make test` leaves in the environment would make an inner make print its folder.
+ENVIRONMENT = {
+    key: value for key, value in os.environ.items() if not key.startswith(("MAKE", "MFL"))
+}
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -65,7 +71,7 @@ class Apps:
         self.desk_url = f"http://127.0.0.1:{ports['desk']}"
         self.sidecar_url = f"http://127.0.0.1:{ports['sidecar']}"
         self.zmq_address = f"tcp://127.0.0.1:{ports['zmq']}"
-        self.environment = os.environ | {
+        self.environment = ENVIRONMENT | {
             "RUN_DIR": str(folder / "run"),
             "WEBAPP_HTTP_PORT": str(ports["desk"]),
             "WEBAPP_API_PORT": str(ports["api"]),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import signal
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from tests.parts import ENVIRONMENT
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -21,7 +21,7 @@ def make(target: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         ["make", *target.split()],
         cwd=ROOT,
-        env=os.environ | environment,
+        env=ENVIRONMENT | environment,
         capture_output=True,
         text=True,
         timeout=120,
@@ -143,7 +143,7 @@ def set_up(folder: Path, python: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         ["sh", "tools/setup.sh", "install"],
         cwd=folder,
-        env=os.environ | {"PYTHON": python},
+        env=ENVIRONMENT | {"PYTHON": python},
         capture_output=True,
         text=True,
         timeout=30,
