@@ -12,11 +12,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
+import hypothesis
 import pytest
 import zmq
 from prometheus_client.parser import text_string_to_metric_families
 
 SCRIPT = Path(sys.executable).with_name("metrics-sidecar")
+
+hypothesis.settings.register_profile("project", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("project")
 
 
 def free_port() -> int:
@@ -28,7 +32,9 @@ def free_port() -> int:
 class Sidecar:
     """A running sidecar; its folder is empty, its environment holds only these keys."""
 
-    def __init__(self, folder: Path, *arguments: str, **environment: str) -> None:
+    def __init__(
+        self, folder: Path, *arguments: str, wait: bool = True, **environment: str
+    ) -> None:
         self.zmq_address = f"tcp://127.0.0.1:{free_port()}"
         port = free_port()
         self.url = f"http://127.0.0.1:{port}"
@@ -43,7 +49,8 @@ class Sidecar:
             self.process = subprocess.Popen(
                 [SCRIPT, *arguments], cwd=folder, env=self.environment, stdout=log, stderr=log
             )
-        self.until(self._is_ready)
+        if wait:
+            self.until(self._is_ready)
 
     def _is_ready(self) -> bool:
         assert self.process.poll() is None, self.log_path.read_text()
@@ -81,8 +88,8 @@ class Sidecar:
 def start_sidecar(tmp_path: Path) -> Iterator[Callable[..., Sidecar]]:
     running: list[Sidecar] = []
 
-    def start(*arguments: str, **environment: str) -> Sidecar:
-        running.append(Sidecar(tmp_path, *arguments, **environment))
+    def start(*arguments: str, wait: bool = True, **environment: str) -> Sidecar:
+        running.append(Sidecar(tmp_path, *arguments, wait=wait, **environment))
         return running[-1]
 
     yield start

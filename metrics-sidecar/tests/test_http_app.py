@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import threading
 import time
 
@@ -100,7 +101,7 @@ def test_a_receiver_that_fails_every_time_is_counted_and_not_healthy(ask, receiv
     receiver._connections.handle = working
     while ask("/health").status_code != 200:
         assert time.monotonic() < deadline_s
-    assert receiver._errors > 0
+    assert "telemetry_receiver_errors_total 0.0" not in ask("/metrics").text
     receiver.stop()
 
 
@@ -150,6 +151,11 @@ def test_the_build_is_shown(start_sidecar):
     assert set(labels) == {"commit", "python", "version"}
 
 
+def life(sidecar) -> str:
+    """How the feed names this life of the sidecar."""
+    return f"{sidecar.get('/health').json()['started_s']:.3f}"
+
+
 def events(url: str, count: int, **headers: str) -> list[tuple[str, str, str]]:
     """The first events of the live feed as (name, id, data)."""
     found = []
@@ -171,21 +177,31 @@ def events(url: str, count: int, **headers: str) -> list[tuple[str, str, str]]:
 def test_the_live_feed_shows_each_trade_and_resumes_where_a_listener_left(sidecar, push):
     for _ in range(5):
         push.send(PLAIN)
-    first = events(sidecar.url, 5, **{"Last-Event-ID": "0"})
-    assert [(name, number) for name, number, _ in first] == [("trade", str(n)) for n in range(1, 6)]
+    first = events(sidecar.url, 5, **{"Last-Event-ID": f"{life(sidecar)}-0"})
+    assert [name for name, _, _ in first] == ["trade"] * 5
+    assert [number for _, number, _ in first] == [f"{life(sidecar)}-{n}" for n in range(1, 6)]
     trade = json.loads(first[0][2])
     assert (trade["side"], trade["qty"], trade["ts"]) == ("buy", 1.5, 1790000000.5)
     push.send(PLAIN)
-    assert events(sidecar.url, 1, **{"Last-Event-ID": "5"})[0][1] == "6"
+    assert events(sidecar.url, 1, **{"Last-Event-ID": first[-1][1]})[0][1] == f"{life(sidecar)}-6"
+
+
+@pytest.mark.parametrize("from_elsewhere", ["1700000000.000-1000", "-5", "rubbish", "7"])
+def test_an_id_of_another_life_starts_with_what_is_kept_of_this_one(sidecar, push, from_elsewhere):
+    for _ in range(3):
+        push.send(PLAIN)
+    sidecar.until(lambda: sidecar.value("trades_total", side="buy") == 3)
+    found = events(sidecar.url, 3, **{"Last-Event-ID": from_elsewhere})
+    assert [json.loads(data)["id"] for _, _, data in found] == [1, 2, 3]
 
 
 def test_a_listener_that_comes_late_is_told_how_many_it_missed(sidecar, push):
     for _ in range(RECENT_MAX + 7):
         push.send(PLAIN)
     sidecar.until(lambda: sidecar.value("trades_total", side="buy") == RECENT_MAX + 7)
-    missed, oldest = events(sidecar.url, 2, **{"Last-Event-ID": "0"})
-    assert missed == ("missed", "7", "7")
-    assert oldest[:2] == ("trade", "8")
+    missed, oldest = events(sidecar.url, 2, **{"Last-Event-ID": f"{life(sidecar)}-0"})
+    assert missed == ("missed", f"{life(sidecar)}-7", "7")
+    assert oldest[:2] == ("trade", f"{life(sidecar)}-8")
 
 
 def test_listeners_are_bounded(sidecar):
@@ -210,6 +226,40 @@ def test_open_listeners_do_not_hold_up_the_end(sidecar):
         assert answer.status_code == 200
         assert sidecar.stop() == 0
     assert "Traceback" not in sidecar.log_path.read_text()
+
+
+def test_a_listener_that_does_not_read_does_not_hold_up_the_end(sidecar, push):
+    host, port = sidecar.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port))) as deaf:
+        deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+        deaf.sendall(b"GET /api/trades/stream HTTP/1.1\r\nHost: x\r\nLast-Event-ID: all\r\n\r\n")
+        for _ in range(60_000):
+            push.send(PLAIN)
+        sidecar.until(lambda: sidecar.value("trades_total", side="buy") == 60_000)
+        assert sidecar.stop() == 0
+    assert "receiver drained" in sidecar.log_path.read_text()
+
+
+def test_listeners_that_come_all_at_once_are_bounded_too(sidecar):
+    async def open_all() -> list[int]:
+        limits = httpx.Limits(max_connections=None)
+        async with httpx.AsyncClient(limits=limits, timeout=20) as client:
+            path = f"{sidecar.url}/api/trades/stream"
+            requests = [client.build_request("GET", path) for _ in range(LISTENERS_MAX * 2)]
+            answers = await asyncio.gather(*(client.send(r, stream=True) for r in requests))
+            codes = [answer.status_code for answer in answers]
+            for answer in answers:
+                await answer.aclose()
+            return codes
+
+    codes = asyncio.run(open_all())
+    assert codes.count(200) == LISTENERS_MAX
+    assert codes.count(503) == LISTENERS_MAX
+
+
+def test_health_answers_head(sidecar):
+    for path in ("/health", "/health/live", "/health/ready", "/metrics"):
+        assert httpx.head(f"{sidecar.url}{path}").status_code == 200
 
 
 def test_the_history_has_a_sample_a_second(sidecar, push):

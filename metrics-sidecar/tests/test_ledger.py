@@ -22,7 +22,7 @@ def trade(side="buy", qty=1.0, ts=NOW_S, **fields):
 
 
 def test_both_sides_stand_at_zero_from_the_start():
-    snapshot = Ledger().snapshot()
+    snapshot = Ledger(NOW_S).snapshot()
     assert [snapshot.trades(side) for side in ("buy", "sell")] == [0, 0]
     assert [snapshot.volume(side) for side in ("buy", "sell")] == [0.0, 0.0]
     assert snapshot.last_trade_ts_s == 0
@@ -39,7 +39,7 @@ def test_both_sides_stand_at_zero_from_the_start():
     )
 )
 def test_totals_are_the_exact_sums_of_what_was_applied(rows):
-    ledger = Ledger()
+    ledger = Ledger(NOW_S)
     for side, qty, symbol in rows:
         assert ledger.apply(trade(side, float(qty), symbol=symbol), NOW_S)
     snapshot = ledger.snapshot()
@@ -56,7 +56,7 @@ def test_the_order_of_trades_never_changes_the_volume():
     quantities = [0.1, 1e15, 0.2, 1e-9, 123_456.789, 0.3] * 50
     volumes = set()
     for seed in range(5):
-        ledger = Ledger()
+        ledger = Ledger(NOW_S)
         for qty in random.Random(seed).sample(quantities, len(quantities)):
             ledger.apply(trade(qty=qty), NOW_S)
         volumes.add(ledger.snapshot().symbols[NO_SYMBOL].volume_nano["buy"])
@@ -64,11 +64,11 @@ def test_the_order_of_trades_never_changes_the_volume():
 
 
 def test_received_is_the_sum_of_what_became_of_each_message():
-    ledger = Ledger()
+    ledger = Ledger(NOW_S)
     ledger.apply(trade(), NOW_S)
     ledger.apply(trade(src="bot", epoch=1, seq=1), NOW_S)
     ledger.apply(trade(src="bot", epoch=1, seq=1), NOW_S)
-    ledger.beat(Beat("bot", 1, 1, 0, 10, {}), NOW_S)
+    ledger.beat(Beat("bot", 1, NOW_S, 1, 0, 10, {}), NOW_S)
     ledger.reject(RejectReason.QTY, 3)
     snapshot = ledger.snapshot()
     assert (snapshot.applied, snapshot.untracked) == (2, 1)
@@ -77,8 +77,32 @@ def test_received_is_the_sum_of_what_became_of_each_message():
     assert snapshot.received == parts + sum(snapshot.rejected.values()) == 7
 
 
+def test_a_rejected_trade_with_stamps_arrived_and_is_not_missing():
+    ledger = Ledger(NOW_S)
+    ledger.apply(trade(src="bot", epoch=1, seq=1), NOW_S)
+    ledger.reject_stamped(RejectReason.TS_FUTURE, ("bot", 1, 2), NOW_S)
+    ledger.reject_stamped(RejectReason.TS_FUTURE, ("bot", 1, 2), NOW_S)
+    ledger.apply(trade(src="bot", epoch=1, seq=3), NOW_S)
+    snapshot = ledger.snapshot()
+    bot = snapshot.publishers["bot"]
+    assert (bot.published, bot.applied, bot.rejected, bot.missing, bot.residue) == (3, 2, 1, 0, 0)
+    assert (snapshot.received, snapshot.rejected[RejectReason.TS_FUTURE]) == (4, 2)
+
+
+def test_stamps_beyond_reason_are_rejected_and_the_identity_holds():
+    ledger = Ledger(NOW_S)
+    ledger.apply(trade(src="bot", epoch=1, seq=1), NOW_S)
+    ledger.apply(trade(src="bot", epoch=1, seq=2**53 - 1), NOW_S)
+    for epoch in (2, 3):
+        ledger.beat(Beat("bot", epoch, NOW_S, 2**53 - 1, 2**53 - 1, 10, {}), NOW_S)
+    snapshot = ledger.snapshot()
+    parts = snapshot.applied + snapshot.duplicates + snapshot.beats
+    assert snapshot.received == parts + sum(snapshot.rejected.values()) == 4
+    assert snapshot.publishers["bot"].published <= 2**53 - 1
+
+
 def test_symbols_past_the_limit_are_counted_as_other():
-    ledger = Ledger()
+    ledger = Ledger(NOW_S)
     for number in range(SYMBOLS_MAX + 10):
         for side in ("sell", "buy"):
             ledger.apply(trade(side, symbol=f"S{number}"), NOW_S)
@@ -91,7 +115,7 @@ def test_symbols_past_the_limit_are_counted_as_other():
 
 
 def test_ages_fall_into_buckets_whose_upper_bound_is_included():
-    ledger = Ledger()
+    ledger = Ledger(NOW_S)
     for age_s in (-5, 0, 0.001, 0.0011, 60, 61):
         ledger.apply(trade(ts=NOW_S - age_s), NOW_S)
     counts = ledger.snapshot().age_counts
@@ -102,7 +126,7 @@ def test_ages_fall_into_buckets_whose_upper_bound_is_included():
 
 
 def test_a_snapshot_does_not_change_when_the_ledger_goes_on():
-    ledger = Ledger()
+    ledger = Ledger(NOW_S)
     ledger.apply(trade(), NOW_S)
     before = ledger.snapshot()
     ledger.apply(trade(), NOW_S)
@@ -112,7 +136,7 @@ def test_a_snapshot_does_not_change_when_the_ledger_goes_on():
 
 
 def test_recent_trades_are_bounded_and_numbered():
-    ledger = Ledger()
+    ledger = Ledger(NOW_S)
     for _ in range(RECENT_MAX + 5):
         ledger.apply(trade(), NOW_S)
     recent = ledger.snapshot().recent
@@ -120,7 +144,7 @@ def test_recent_trades_are_bounded_and_numbered():
 
 
 def test_history_keeps_one_sample_a_second_and_fifteen_minutes():
-    history, ledger = History(), Ledger()
+    history, ledger = History(), Ledger(NOW_S)
     for second in range(SAMPLES_MAX + 10):
         ledger.apply(trade(ts=NOW_S + second), NOW_S + second + 0.004)
         assert history.add(NOW_S + second + 0.1, ledger.snapshot())
@@ -134,13 +158,13 @@ def test_history_keeps_one_sample_a_second_and_fifteen_minutes():
 
 def test_a_second_without_trades_has_no_age():
     history = History()
-    history.add(NOW_S, Ledger().snapshot())
+    history.add(NOW_S, Ledger(NOW_S).snapshot())
     assert history.samples()[0].age_p99_s is None
 
 
 @given(st.lists(st.floats(0, 59), min_size=1, max_size=200), st.sampled_from([0.5, 0.9, 0.99]))
 def test_a_quantile_lies_in_the_bucket_of_the_true_one(ages, q):
-    ledger = Ledger()
+    ledger = Ledger(NOW_S)
     for age_s in ages:
         ledger.apply(Trade("buy", 1.0, 100.0), 100.0 + age_s)
     found = quantile(ledger.snapshot().age_counts, q)

@@ -5,12 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
+import hypothesis
 import pytest
 import zmq
 
 from trade_telemetry.messages import Beat, Message, Trade, decode
 
 TIMEOUT_MS = 10_000
+
+hypothesis.settings.register_profile("project", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("project")
 
 
 class Pull:

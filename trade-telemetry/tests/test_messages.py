@@ -17,7 +17,6 @@ from trade_telemetry.messages import (
     QTY_MAX,
     STAMP_MAX,
     Beat,
-    RefusalReason,
     check_trade,
     decode,
     encode,
@@ -111,6 +110,10 @@ BAD_FRAMES = [
     (frame(**STAMPS | {"src": "a" * 65}), RejectReason.STAMP),
     (frame(**STAMPS | {"src": "a:b"}), RejectReason.STAMP),
     (b'{"type":"beat","src":"bot"}', RejectReason.BEAT),
+    (
+        b'{"type":"beat","src":"b","epoch":1,"since":1,"head":1,"waiting":2,"capacity":9,"refused":{}}',
+        RejectReason.BEAT,
+    ),
 ]
 
 
@@ -120,6 +123,26 @@ def test_a_bad_frame_is_rejected_by_its_reason(bad, reason):
         decode(bad, NOW_S)
     assert caught.value.reason is reason
     assert caught.value.detail
+
+
+@pytest.mark.parametrize("wrong", [{"qty": -1}, {"side": "hold"}, {"ts": NOW_S + 60}, {"qty": ...}])
+def test_a_rejected_trade_with_whole_stamps_is_known_by_them(wrong):
+    with pytest.raises(RejectedMessageError) as caught:
+        decode(frame(**STAMPS | wrong), NOW_S)
+    assert caught.value.stamps == ("bot", 7, 1)
+
+
+@pytest.mark.parametrize("stamps", [{}, {"src": "bot"}, STAMPS | {"seq": "1"}, STAMPS | {"seq": 0}])
+def test_a_rejected_trade_without_whole_stamps_is_known_by_none(stamps):
+    with pytest.raises(RejectedMessageError) as caught:
+        decode(frame(qty=-1, **stamps), NOW_S)
+    assert caught.value.stamps is None
+
+
+def test_what_is_told_of_a_bad_frame_is_short():
+    with pytest.raises(RejectedMessageError) as caught:
+        decode(frame(side="x" * 10_000), NOW_S)
+    assert len(caught.value.detail) <= 200
 
 
 def test_every_reason_of_a_frame_is_tested():
@@ -161,7 +184,7 @@ def test_a_trade_survives_the_wire_to_the_bit(trade):
 
 
 def test_a_beat_survives_the_wire():
-    beat = Beat("bot", 7, head=5, waiting=2, capacity=100, refused={RefusalReason.RING_FULL: 3})
+    beat = Beat("bot", 7, 1.5, head=5, waiting=2, capacity=100, refused={"ring_full": 3})
     assert decode(encode(beat), NOW_S) == beat
 
 

@@ -117,6 +117,33 @@ def test_close_sends_what_waits_and_says_what_remained(pull, free_address):
     assert away.close() == 1
 
 
+def test_close_counts_what_zeromq_could_not_get_rid_of(free_address):
+    """A peer that shakes hands and then reads nothing, as a suspended sidecar does."""
+    context = zmq.Context()
+    deaf = context.socket(zmq.PULL)
+    deaf.setsockopt(zmq.RCVHWM, 1)
+    deaf.bind(free_address)
+    publisher = Publisher(free_address)
+    until(lambda: publisher.stats().connected)
+    while publisher.publish("buy", 1):
+        pass  # until the deaf peer's buffers, ZeroMQ's queue and the ring are full
+    remained = publisher.close(timeout_s=0.2)
+    stats = publisher.stats()
+    assert stats.waiting < remained <= stats.waiting + 256
+    deaf.close(linger=0)
+    context.term()
+
+
+@pytest.mark.parametrize("timeout_s", [float("inf"), 1e12, -1])
+def test_any_timeout_will_do(pull, timeout_s):
+    publisher = Publisher(pull.address)
+    publisher.publish("buy", 1)
+    pull.trades(1)
+    until(lambda: publisher.stats().waiting == 0)
+    publisher.close(timeout_s)
+    assert not [thread for thread in threading.enumerate() if "telemetry" in thread.name]
+
+
 def test_a_closed_publisher_refuses(pull):
     publisher = Publisher(pull.address)
     publisher.close()
@@ -125,6 +152,7 @@ def test_a_closed_publisher_refuses(pull):
 
 
 def test_a_beat_tells_what_was_published_refused_and_waits(pull):
+    before_s = time.time()
     with Publisher(pull.address, source="bot", capacity=10) as publisher:
         publisher.publish("buy", 1)
         pull.trades(1)
@@ -133,8 +161,21 @@ def test_a_beat_tells_what_was_published_refused_and_waits(pull):
         while beat.head == 0:
             beat = pull.beat()
     assert (beat.src, beat.epoch, beat.head) == ("bot", publisher.epoch, 1)
+    assert before_s <= beat.since <= time.time()
     assert (beat.waiting, beat.capacity) == (0, 10)
-    assert beat.refused == {RefusalReason.RING_FULL: 0, RefusalReason.CLOSED: 0}
+    assert beat.refused == {"ring_full": 0, "closed": 0}
+
+
+def test_the_first_word_on_each_connection_is_a_beat(free_address, pull_at):
+    with Publisher(free_address, capacity=2) as publisher:
+        for _ in range(3):
+            publisher.publish("buy", 1)
+        for _ in range(2):
+            pull = pull_at(free_address)
+            beat = pull.message()
+            assert (beat.head, beat.refused["ring_full"]) == (2, 1)
+            pull.close()
+            until(lambda: not publisher.stats().connected)
 
 
 def test_a_bad_argument_raises_and_takes_no_sequence(pull):
@@ -150,6 +191,9 @@ def test_a_bad_argument_raises_and_takes_no_sequence(pull):
     ("address", "options", "cure"),
     [
         ("localhost:5555", {}, "tcp://HOST:PORT"),
+        ("inproc://sidecar", {}, "tcp://HOST:PORT"),
+        ("tcp://127.0.0.1:0", {}, "tcp://HOST:PORT"),
+        ("tcp://127.0.0.1:99999", {}, "tcp://HOST:PORT"),
         ("tcp://127.0.0.1", {}, "tcp://HOST:PORT"),
         ("tcp://127.0.0.1:1", {"source": "a b"}, "1 to 64"),
         ("tcp://127.0.0.1:1", {"capacity": 0}, "at least 1"),

@@ -9,8 +9,11 @@ so none can be cut before it is held. Owned by the receiver's thread; knows no m
 
 from __future__ import annotations
 
+import fcntl
 import os
 import socket as sockets
+import sys
+import termios
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -20,12 +23,19 @@ from zmq.utils.monitor import recv_monitor_message
 CONNECTIONS_MAX: Final = 256
 HANDSHAKE_MS_MAX: Final = 3_000
 _ZAP_ENDPOINT: Final = "inproc://zeromq.zap.01"  # fixed by ZeroMQ RFC 27
-_EVENTS: Final = zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED
+_FAILED: Final = (
+    zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
+    | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
+    | zmq.EVENT_HANDSHAKE_FAILED_AUTH
+)
+_EVENTS: Final = zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED | _FAILED
 
 
 @dataclass
 class _Peer:
-    held: sockets.socket
+    """``held`` is None when ZeroMQ had let go of it before it could be duplicated."""
+
+    held: sockets.socket | None
     admitted: bool = False
 
 
@@ -40,6 +50,7 @@ class Connections:
         self.refused_limit = 0
         self.refused_handshake = 0
         self._peers: dict[int, _Peer] = {}
+        self._handshake_failed = False
         self._socket = socket
         socket.setsockopt(zmq.HANDSHAKE_IVL, HANDSHAKE_MS_MAX)
         socket.setsockopt_string(zmq.ZAP_DOMAIN, "telemetry")
@@ -68,33 +79,33 @@ class Connections:
 
     def backlog_bytes(self) -> int:
         """Bytes that arrived and that ZeroMQ has not read: above 0 when the receiver is behind."""
-        return sum(_unread_bytes(peer.held) for peer in self._peers.values())
+        return sum(_unread_bytes(peer.held) for peer in self._peers.values() if peer.held)
 
     def close(self) -> None:
         """Let go of everything; the PULL socket itself stays the caller's."""
         for peer in self._peers.values():
-            peer.held.close()
+            _let_go(peer)
         self._peers.clear()
         self._socket.disable_monitor()
         self._monitor.close(linger=0)
         self._zap.close(linger=0)
 
     def _follow(self) -> int:
+        """Take in what ZeroMQ tells of connections; a failed handshake names the one told next."""
         cut = 0
         while self._monitor.poll(0):
             event: dict[str, Any] = dict(recv_monitor_message(self._monitor))
             if event["event"] == zmq.EVENT_ACCEPTED:
                 self._accepted(event["value"])
+            elif event["event"] & _FAILED:
+                self._handshake_failed = True
             else:
                 cut += self._gone(event["value"])
         return cut
 
     def _accepted(self, descriptor: int) -> None:
-        try:
-            held = sockets.socket(fileno=os.dup(descriptor))
-        except OSError:  # no descriptor is left, or the peer is gone: nothing to hold
-            return
-        if len(self._peers) >= CONNECTIONS_MAX:
+        held = _duplicate(descriptor)
+        if held is not None and len(self._peers) >= CONNECTIONS_MAX:
             self.refused_limit += 1
             _shut(held)
             return
@@ -107,15 +118,36 @@ class Connections:
                 return
 
     def _gone(self, descriptor: int) -> int:
+        failed, self._handshake_failed = self._handshake_failed, False
         peer = self._peers.pop(descriptor, None)
         if peer is None:
             return 0
-        cut = _was_cut(peer.held)
-        peer.held.close()
-        if not peer.admitted:
+        cut = peer.held is not None and _was_cut(peer.held)
+        _let_go(peer)
+        if failed and peer.admitted:
+            self._admit_oldest()  # the consent was another's: this one never came so far
+        if failed or not peer.admitted:
             self.refused_handshake += 1
             return 0
         return int(cut)
+
+
+def _duplicate(descriptor: int) -> sockets.socket | None:
+    """Hold a connection; None when there is no descriptor left, or nothing to hold any more."""
+    try:
+        duplicate = os.dup(descriptor)
+    except OSError:
+        return None
+    try:
+        return sockets.socket(fileno=duplicate)
+    except OSError:
+        os.close(duplicate)
+        return None
+
+
+def _let_go(peer: _Peer) -> None:
+    if peer.held is not None:
+        peer.held.close()
 
 
 def _was_cut(held: sockets.socket) -> bool:
@@ -129,9 +161,10 @@ def _was_cut(held: sockets.socket) -> bool:
 
 def _unread_bytes(held: sockets.socket) -> int:
     try:
-        return len(held.recv(1 << 20, sockets.MSG_PEEK | sockets.MSG_DONTWAIT))
+        answer = fcntl.ioctl(held, termios.FIONREAD, bytes(4))
     except OSError:
         return 0
+    return int.from_bytes(answer, sys.byteorder)
 
 
 def _shut(held: sockets.socket) -> None:

@@ -20,7 +20,7 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
-from metrics_sidecar.ledger import AGE_BOUNDS_S, SIDES, Snapshot
+from metrics_sidecar.ledger import AGE_BOUNDS_S, SIDES, Ledger, Snapshot
 from metrics_sidecar.publishers import PublisherTotals
 from metrics_sidecar.receiver import Receiver
 from trade_telemetry.messages import NANO
@@ -33,14 +33,15 @@ _PUBLISHER_COUNTERS: Final[tuple[tuple[str, str, _Read], ...]] = (
         lambda p: p.published,
     ),
     ("applied", "Events of the publisher that are in the totals.", lambda p: p.applied),
+    ("rejected", "Events of the publisher that arrived and were not trades.", lambda p: p.rejected),
     ("duplicates", "Events of the publisher that had been counted before.", lambda p: p.duplicates),
 )
 _PUBLISHER_GAUGES: Final[tuple[tuple[str, str, _Read], ...]] = (
     ("missing", "Events that were sent and have not arrived.", lambda p: p.missing),
-    ("waiting", "Events that were accepted and not sent, as far as is known.", lambda p: p.waiting),
+    ("waiting", "Events in the publisher's ring, by its latest beat.", lambda p: p.waiting),
     (
         "residue",
-        "Published less applied, missing and waiting: anything but 0 is a defect.",
+        "Events that arrived and that no count explains: anything but 0 is a defect.",
         lambda p: p.residue,
     ),
     ("ring_capacity", "Events that the publisher's ring holds.", lambda p: p.capacity),
@@ -77,12 +78,14 @@ class _SidecarCollector(Collector):
         self._build = build
 
     def describe(self) -> Iterable[Metric]:
-        return ()  # nothing is committed yet when the collector is registered
+        """The names, for the registry: nothing is committed yet when the collector registers."""
+        return self._families(Ledger(since_s=0.0).snapshot())
 
     def collect(self) -> Iterator[Metric]:
         snapshot = self._receiver.snapshot
-        if snapshot is None:
-            return
+        return iter(()) if snapshot is None else self._families(snapshot)
+
+    def _families(self, snapshot: Snapshot) -> Iterator[Metric]:
         yield from _contract(snapshot)
         yield from _symbols(snapshot)
         yield from _input(snapshot)

@@ -18,13 +18,14 @@ from prometheus_client import CollectorRegistry, make_asgi_app
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from metrics_sidecar.feed import Feed, as_json
+from metrics_sidecar.feed import LISTENERS_MAX, Feed, FeedFullError, as_json
 from metrics_sidecar.history import SAMPLES_MAX
 from metrics_sidecar.ledger import SIDES, Snapshot
 from metrics_sidecar.receiver import Receiver
 from trade_telemetry.messages import NANO
 
 RECENT_IN_SUMMARY_MAX = 50
+BOTH = ["GET", "HEAD"]  # what load balancers probe with
 
 
 def create_app(
@@ -45,7 +46,7 @@ def create_app(
     app = FastAPI(title="metrics-sidecar", lifespan=lifespan, docs_url="/docs", redoc_url=None)
     metrics = _Metrics(receiver, make_asgi_app(registry))
     for path in ("/metrics", "/metrics/"):
-        app.router.routes.append(Route(path, endpoint=metrics, methods=["GET", "HEAD"]))
+        app.router.routes.append(Route(path, endpoint=metrics, methods=BOTH))
     _add_health(app, receiver)
     _add_data(app, receiver)
     _add_feed(app, Feed(receiver, is_stopping))
@@ -68,16 +69,18 @@ class _Metrics:
 
 
 def _add_health(app: FastAPI, receiver: Receiver) -> None:
-    @app.get("/health/live", summary="200 while the process serves")
+    @app.api_route("/health/live", methods=BOTH, summary="200 while the process serves")
     async def live() -> dict[str, str]:
         return {"status": "ok"}
 
-    @app.get("/health/ready", summary="200 while trades are being counted, else 503")
+    @app.api_route(
+        "/health/ready", methods=BOTH, summary="200 while trades are being counted, else 503"
+    )
     async def ready() -> Response:
         status, reason = receiver.health()
         return _json({"status": status, "reason": reason}, 200 if status == "ok" else 503)
 
-    @app.get("/health", summary="As /health/ready, with details")
+    @app.api_route("/health", methods=BOTH, summary="As /health/ready, with details")
     async def health() -> Response:
         status, reason = receiver.health()
         body = {
@@ -111,18 +114,22 @@ def _add_data(app: FastAPI, receiver: Receiver) -> None:
 
 
 def _add_feed(app: FastAPI, feed: Feed) -> None:
-    async def room() -> None:
-        if feed.full:
-            raise HTTPException(503, f"{feed.listeners} listen already, which is the limit")
+    async def place() -> AsyncIterator[None]:
+        try:
+            async with feed.place():
+                yield
+        except FeedFullError:
+            message = f"{LISTENERS_MAX} listen already, which is the limit: try again later"
+            raise HTTPException(503, message) from None
 
     @app.get(
         "/api/trades/stream",
         response_class=EventSourceResponse,
-        dependencies=[Depends(room)],
+        dependencies=[Depends(place)],
         summary="Each trade as it is counted (SSE); resumes by Last-Event-ID",
     )
     async def stream(
-        last_event_id: Annotated[int | None, Header()] = None,
+        last_event_id: Annotated[str | None, Header()] = None,
     ) -> AsyncIterator[ServerSentEvent]:
         async for event in feed.listen(last_event_id):
             yield event

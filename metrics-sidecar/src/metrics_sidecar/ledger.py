@@ -11,7 +11,12 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Final
 
-from metrics_sidecar.publishers import OTHER, Publishers, PublisherTotals
+from metrics_sidecar.publishers import (
+    OTHER,
+    ImplausibleError,
+    Publishers,
+    PublisherTotals,
+)
 from trade_telemetry.messages import NANO, Beat, RejectReason, Side, Trade, quantity_nano
 
 SYMBOLS_MAX: Final = 100
@@ -75,11 +80,12 @@ class Ledger:
     """Counts messages. Identity: received = applied + duplicates + beats + rejected.
 
     A plain trade is counted as it comes; a stamped one once. At most ``SYMBOLS_MAX`` symbols have a
-    tally of their own, the later ones share "other".
+    tally of their own, the later ones share "other". ``since_s`` is when counting began, in unix
+    seconds.
     """
 
-    def __init__(self) -> None:
-        self.publishers = Publishers()
+    def __init__(self, since_s: float) -> None:
+        self._publishers = Publishers(since_s)
         self._received = 0
         self._rejected = dict.fromkeys(RejectReason, 0)
         self._applied = 0
@@ -98,13 +104,40 @@ class Ledger:
         self._received += count
         self._rejected[reason] += count
 
+    def reject_stamped(
+        self, reason: RejectReason, stamps: tuple[str, int, int], now_s: float
+    ) -> None:
+        """Count a rejected trade, and take its sequence: it arrived, so it is not missing."""
+        self.reject(reason)
+        try:
+            publisher = self._publishers.take(*stamps, now_s)
+        except ImplausibleError:
+            return
+        if publisher is not None:
+            publisher.rejected += 1
+
     def apply(self, trade: Trade, now_s: float) -> bool:
-        """Count a trade; False if it was counted before. ``now_s``: unix seconds."""
+        """Count a trade; False if it was counted before, or its stamps are beyond reason.
+
+        ``now_s`` is in unix seconds.
+        """
         self._received += 1
-        if trade.seq is None:
+        if trade.src is None or trade.epoch is None or trade.seq is None:
             self._untracked += 1
-        elif not self.publishers.take(trade.src, trade.epoch, trade.seq, now_s):  # type: ignore[arg-type]  # all three or none
+            self._count(trade, now_s)
+            return True
+        try:
+            publisher = self._publishers.take(trade.src, trade.epoch, trade.seq, now_s)
+        except ImplausibleError:
+            self._rejected[RejectReason.STAMP] += 1
             return False
+        if publisher is None:
+            return False
+        self._count(trade, now_s)
+        publisher.applied += 1
+        return True
+
+    def _count(self, trade: Trade, now_s: float) -> None:
         tally = self._tallies[trade.side].get(trade.symbol) or self._open_tally(trade)
         tally.trades += 1
         tally.volume_nano += quantity_nano(trade.qty)
@@ -116,13 +149,15 @@ class Ledger:
         self._age_sum_s += age_s
         self._applied += 1
         self._recent.append((self._applied, trade, now_s))
-        return True
 
     def beat(self, beat: Beat, now_s: float) -> None:
         """Take in what a publisher says of itself."""
         self._received += 1
-        self._beats += 1
-        self.publishers.beat(beat, now_s)
+        try:
+            self._publishers.beat(beat, now_s)
+            self._beats += 1
+        except ImplausibleError:
+            self._rejected[RejectReason.BEAT] += 1
 
     def _open_tally(self, trade: Trade) -> _Tally:
         """The tally of a symbol not seen before; past the limit, the one of "other"."""
@@ -140,14 +175,14 @@ class Ledger:
         return Snapshot(
             received=self._received,
             rejected=dict(self._rejected),
-            duplicates=self.publishers.duplicates,
+            duplicates=self._publishers.duplicates,
             beats=self._beats,
             untracked=self._untracked,
             symbols={
                 NO_SYMBOL if symbol is None else symbol: _symbol_totals(buys[symbol], sells[symbol])
                 for symbol in buys
             },
-            publishers=self.publishers.totals(),
+            publishers=self._publishers.totals(),
             last_trade_ts_s=self._last_trade_ts_s,
             age_counts=tuple(self._age_counts),
             age_sum_s=self._age_sum_s,

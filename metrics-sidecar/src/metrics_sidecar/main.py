@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import platform
+import resource
 import signal
 import socket
 import sys
@@ -23,6 +24,8 @@ from metrics_sidecar.logs import configure_logs
 from metrics_sidecar.receiver import BindError, Receiver
 from metrics_sidecar.settings import Settings, SettingsError, load_settings
 
+DESCRIPTORS_WANTED = 4_096
+
 
 def make_app() -> FastAPI:
     """The application by the settings of this process; uvicorn's factory for ``--reload``."""
@@ -37,6 +40,7 @@ def main() -> int:
     try:
         settings = load_settings()
         configure_logs(settings.log_format)
+        _allow_descriptors()
         _check_port(settings)
         if options.reload:
             _serve_reloading(settings)
@@ -54,8 +58,13 @@ def _serve(settings: Settings) -> None:
     server: uvicorn.Server | None = None
     app = _compose(settings, receiver, lambda: server is not None and server.should_exit)
     server = uvicorn.Server(uvicorn.Config(app, **_uvicorn_options(settings)))
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)  # uvicorn raises it once more after its shutdown
+    serving = server
+
+    def end(*_: object) -> None:
+        serving.should_exit = True
+
+    for number in (signal.SIGINT, signal.SIGTERM):  # before uvicorn has its own handlers, and
+        signal.signal(number, end)  # after: it raises the signal once more when it has ended
     structlog.get_logger("main").info(
         "listening",
         trades=settings.zmq_bind,
@@ -71,7 +80,6 @@ def _serve_reloading(settings: Settings) -> None:
         factory=True,
         reload=True,
         reload_dirs=folders,
-        timeout_graceful_shutdown=1,
         **_uvicorn_options(settings),
     )
 
@@ -89,7 +97,16 @@ def _uvicorn_options(settings: Settings) -> dict[str, Any]:
         "port": settings.http_port,
         "log_config": None,
         "access_log": False,
+        "timeout_graceful_shutdown": 1,  # a listener that does not read must not hold up the end
     }
+
+
+def _allow_descriptors() -> None:
+    """Have room for two descriptors a connection, as far as the system lets us."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = DESCRIPTORS_WANTED if hard == resource.RLIM_INFINITY else min(DESCRIPTORS_WANTED, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _check_port(settings: Settings) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import structlog
@@ -24,6 +24,7 @@ RECEIVE_HIGH_WATER_MARK: Final = 4_096
 TRANSPORT_FRAME_BYTES_MAX: Final = 4 * FRAME_BYTES_MAX
 """A frame above FRAME_BYTES_MAX is rejected; one above this costs its sender the connection."""
 BATCH_MESSAGES_MAX: Final = 1_000
+_MULTIPART: Final = RejectedMessageError(RejectReason.MULTIPART, "a message of several frames")
 COMMIT_INTERVAL_S: Final = 0.05
 POLL_MS_MAX: Final = 200
 STALLED_AFTER_S: Final = 2.0
@@ -57,7 +58,7 @@ class Receiver:
 
     def __init__(self, bind: str) -> None:
         self._bind = bind
-        self._ledger = Ledger()
+        self._ledger = Ledger(since_s=0.0)
         self._history = History()
         self._log = structlog.get_logger("receiver")
         self._stopping = threading.Event()
@@ -82,6 +83,7 @@ class Receiver:
             return
         self._context = zmq.Context()
         self._socket = self._context.socket(zmq.PULL)
+        self._socket.setsockopt(zmq.IPV6, 1)
         self._socket.setsockopt(zmq.RCVHWM, RECEIVE_HIGH_WATER_MARK)
         self._socket.setsockopt(zmq.MAXMSGSIZE, TRANSPORT_FRAME_BYTES_MAX)
         self._connections = Connections(self._context, self._socket)
@@ -98,6 +100,7 @@ class Receiver:
         self._connections.register(self._poller)
         self.started_s = time.time()
         self._heartbeat_s = time.monotonic()
+        self._ledger = Ledger(self.started_s)
         self.snapshot = self._ledger.snapshot()
         self._thread = threading.Thread(target=self._run, name="receiver", daemon=True)
         self._thread.start()
@@ -138,13 +141,14 @@ class Receiver:
         try:
             ready = self._wait(wait_ms)
             started_s = time.monotonic()
-            self._ledger_reject(RejectReason.OVERSIZED, self._connections.handle())
+            self._reject_oversized(self._connections.handle())
             if ready:
                 self._receive_batch()
             self._commit_if_due()
         except Exception:  # noqa: BLE001 - the loop must survive; counted, logged, not healthy
             self._errors += 1
             self._log.exception("the receiver failed and goes on", errors=self._errors)
+            self.figures = replace(self.figures, errors=self._errors)
             self._stopping.wait(FAILURE_PAUSE_S)
             return False
         self._heartbeat_s = time.monotonic()  # only a turn that ended well is a sign of life
@@ -169,25 +173,32 @@ class Receiver:
         self._dirty = True
         if frame.more or self._in_multipart:
             if not self._in_multipart:
-                self._ledger_reject(RejectReason.MULTIPART, 1)
+                self._reject(_MULTIPART, 0.0)
             self._in_multipart = frame.more
             return
         now_s = time.time()
         try:
             message = decode(frame.bytes, now_s)
         except RejectedMessageError as error:
-            self._last_rejection = error.detail
-            self._ledger_reject(error.reason, 1)
+            self._reject(error, now_s)
             return
         if isinstance(message, Trade):
             self._ledger.apply(message, now_s)
         else:
             self._ledger.beat(message, now_s)
 
-    def _ledger_reject(self, reason: RejectReason, count: int) -> None:
+    def _reject(self, error: RejectedMessageError, now_s: float) -> None:
+        self._last_rejection = error.detail
+        if error.stamps is None:
+            self._ledger.reject(error.reason)
+        else:
+            self._ledger.reject_stamped(error.reason, error.stamps, now_s)
+
+    def _reject_oversized(self, count: int) -> None:
         if count:
             self._dirty = True
-            self._ledger.reject(reason, count)
+            self._last_rejection = f"a frame above {TRANSPORT_FRAME_BYTES_MAX} bytes"
+            self._ledger.reject(RejectReason.OVERSIZED, count)
 
     def _commit_if_due(self) -> None:
         now_s = time.monotonic()
@@ -212,15 +223,15 @@ class Receiver:
             connections_refused_handshake=connections.refused_handshake,
             backlog_bytes=connections.backlog_bytes(),
         )
-        if self._last_rejection:
-            self._log.warning(
-                "rejected input", latest=self._last_rejection, totals=self._rejected_so_far()
-            )
-            self._last_rejection = ""
+        self._tell_rejections()
 
-    def _rejected_so_far(self) -> dict[str, int]:
-        snapshot = self._ledger.snapshot()
-        return {str(reason): count for reason, count in snapshot.rejected.items() if count}
+    def _tell_rejections(self) -> None:
+        """One line for all since the last, so that a flood of bad input is no flood of lines."""
+        if self._last_rejection:
+            rejected = self._ledger.snapshot().rejected
+            totals = {str(reason): count for reason, count in rejected.items() if count}
+            self._log.warning("rejected input", latest=self._last_rejection, totals=totals)
+            self._last_rejection = ""
 
     def _drain(self) -> None:
         """After the last turn: refuse new peers, and take what has arrived from the others."""
@@ -233,6 +244,7 @@ class Receiver:
             now_s = time.monotonic()
             quiet_since_s = now_s if arrived else quiet_since_s
         self._commit()
+        self._tell_rejections()
         snapshot = self._ledger.snapshot()
         self._log.info(
             "receiver drained",

@@ -5,13 +5,14 @@ Read once, frozen, and handed on. A wrong value ends in one line that names the 
 
 from __future__ import annotations
 
-from typing import Literal
+import re
+from typing import Annotated, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 _CURES = {
-    "SIDECAR_ZMQ_BIND": "write it as tcp://HOST:PORT",
+    "SIDECAR_ZMQ_BIND": "write it as tcp://HOST:PORT, with a port from 1 to 65535",
     "SIDECAR_HTTP_HOST": "write a host name or an IP address",
     "SIDECAR_HTTP_PORT": "write a port from 1 to 65535",
     "SIDECAR_LOG_FORMAT": "write auto, console or json",
@@ -22,6 +23,13 @@ class SettingsError(ValueError):
     """A setting is wrong; the message is one line for the person who set it."""
 
 
+def _bindable(address: str) -> str:
+    match = re.fullmatch(r"tcp://[^\s/]+:(\d{1,5})|ipc://.+", address)
+    if match is None or not 1 <= int(match[1] or 1) <= 65_535:
+        raise ValueError("not an address")
+    return address
+
+
 class Settings(BaseSettings):
     """What the environment, or ``.env`` in the working directory, says; else these defaults."""
 
@@ -29,7 +37,7 @@ class Settings(BaseSettings):
         env_prefix="SIDECAR_", env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True
     )
 
-    zmq_bind: str = Field("tcp://127.0.0.1:5555", pattern=r"^(tcp|ipc)://.+")
+    zmq_bind: Annotated[str, AfterValidator(_bindable)] = "tcp://127.0.0.1:5555"
     """Where the PULL socket binds."""
     http_host: str = Field("127.0.0.1", pattern=r"^[A-Za-z0-9.:_-]+$")
     """Where /metrics, /health and the live feed are served."""
@@ -44,6 +52,8 @@ def load_settings() -> Settings:
     """The settings of this process; raises SettingsError with one line."""
     try:
         return Settings()
+    except UnicodeDecodeError:
+        raise SettingsError(".env is not UTF-8 text: save it as UTF-8") from None
     except ValidationError as error:
         problem = error.errors()[0]
         key = f"SIDECAR_{'_'.join(str(part) for part in problem['loc'])}".upper()

@@ -10,10 +10,13 @@ A full ring, a closed publisher or a sidecar that is away is no error: ``publish
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from trade_telemetry.messages import RejectReason
+
+
+DETAIL_CHARACTERS_MAX: Final = 200
 
 
 class TelemetryError(Exception):
@@ -34,9 +37,17 @@ class InvalidTradeError(TelemetryError, ValueError):
 
 
 class RejectedMessageError(TelemetryError):
-    """A frame is not a message of the contract; ``reason`` is from a closed set."""
+    """A frame is not a message of the contract; ``reason`` is from a closed set.
 
-    def __init__(self, reason: RejectReason, detail: str) -> None:
-        super().__init__(f"{reason}: {detail}")
+    ``detail`` is for people, at most ``DETAIL_CHARACTERS_MAX`` long. ``stamps`` are the source,
+    epoch and sequence of the rejected trade where they are valid, so that it can be told from one
+    that never came.
+    """
+
+    def __init__(
+        self, reason: RejectReason, detail: str, stamps: tuple[str, int, int] | None = None
+    ) -> None:
         self.reason = reason
-        self.detail = detail
+        self.detail = detail[:DETAIL_CHARACTERS_MAX]
+        self.stamps = stamps
+        super().__init__(f"{reason}: {self.detail}")

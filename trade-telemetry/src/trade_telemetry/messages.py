@@ -95,18 +95,20 @@ class Trade(
 
 
 class Beat(msgspec.Struct, frozen=True, gc=False, tag_field="type", tag="beat"):
-    """What a publisher says of itself once a second; never a trade.
+    """What a publisher says of itself when it connects and once a second; never a trade.
 
-    ``head`` is the highest sequence accepted so far, ``waiting`` how many of those are not yet
-    sent, ``capacity`` how many the ring holds, ``refused`` the trades refused since the start.
+    ``since`` is when its epoch began, in unix seconds. ``head`` is the highest sequence accepted so
+    far, ``waiting`` how many of those are not yet sent (at most ``head``), ``capacity`` how many
+    the ring holds, ``refused`` the trades refused since the start, by reason.
     """
 
     src: Source
     epoch: Stamp
+    since: Timestamp
     head: Count
     waiting: Count
     capacity: Count
-    refused: dict[RefusalReason, Count]
+    refused: dict[str, Count]
 
 
 Message = Trade | Beat
@@ -147,16 +149,17 @@ def decode(frame: bytes, now_s: float) -> Message:
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         _explain(frame)
     if isinstance(message, Trade):
-        if message.ts > now_s + CLOCK_AHEAD_S_MAX:
-            raise RejectedMessageError(*_time_problem(message.ts, now_s))
-        if message.seq is None:
-            if message.src is not None or message.epoch is not None:
-                raise RejectedMessageError(RejectReason.STAMP, _STAMPS_INCOMPLETE)
-        elif message.src is None or message.epoch is None:
+        stamps = (message.src, message.epoch, message.seq)
+        if None in stamps and stamps != _NO_STAMPS:
             raise RejectedMessageError(RejectReason.STAMP, _STAMPS_INCOMPLETE)
+        if message.ts > now_s + CLOCK_AHEAD_S_MAX:
+            raise RejectedMessageError(*_time_problem(message.ts, now_s), _valid_stamps(stamps))
+    elif message.waiting > message.head:
+        raise RejectedMessageError(RejectReason.BEAT, "waiting is above head")
     return message
 
 
+_NO_STAMPS: Final = (None, None, None)
 _STAMPS_INCOMPLETE: Final = "src, epoch and seq go together: all three or none"
 
 
@@ -191,18 +194,27 @@ def _explain(frame: bytes) -> NoReturn:
 
 
 def _explain_trade(value: dict[str, Any]) -> NoReturn:
+    stamps = _valid_stamps((value.get("src"), value.get("epoch"), value.get("seq")))
     for name in ("side", "qty", "ts"):
         if name not in value:
-            raise RejectedMessageError(RejectReason.MISSING_FIELD, f"{name} is missing")
+            raise RejectedMessageError(RejectReason.MISSING_FIELD, f"{name} is missing", stamps)
     for name, kind, reason in _TRADE_FIELDS:
         item = value.get(name)
         try:
             checked = msgspec.convert(item, kind)
         except (msgspec.ValidationError, OverflowError) as error:
-            raise RejectedMessageError(reason, f"{name}: {error}") from None
+            raise RejectedMessageError(reason, f"{name}: {error}", stamps) from None
         if isinstance(checked, float) and not math.isfinite(checked):
-            raise RejectedMessageError(reason, f"{name} is not finite")
-    raise RejectedMessageError(RejectReason.MALFORMED, "not strict JSON")
+            raise RejectedMessageError(reason, f"{name} is not finite", stamps)
+    raise RejectedMessageError(RejectReason.MALFORMED, "not strict JSON", stamps)
+
+
+def _valid_stamps(stamps: tuple[object, object, object]) -> tuple[str, int, int] | None:
+    """The stamps of a trade that is rejected for something else, where they are whole."""
+    try:
+        return msgspec.convert(stamps, tuple[Source, Stamp, Stamp])
+    except (msgspec.ValidationError, OverflowError):
+        return None
 
 
 def check_trade(

@@ -42,7 +42,10 @@ class Receipt(msgspec.Struct, frozen=True, gc=False):
 
 
 class PublisherStats(msgspec.Struct, frozen=True):
-    """Where a publisher's trades are. ``published = sent + waiting``; refused ones are apart."""
+    """Where a publisher's trades are. ``published = sent + waiting``; refused ones are apart.
+
+    ``sent`` trades were handed to ZeroMQ; whether they arrived, the sidecar's figures tell.
+    """
 
     source: str
     epoch: int
@@ -64,12 +67,15 @@ class Publisher:
     bytes each; when that many wait, new ones are refused and counted.
 
     What survives what: trades wait in memory while the sidecar is away. A trade that was sent is
-    not kept, so a sidecar that is killed takes with it what it had not counted; a publisher that is
-    killed loses what waits. ``ack_address`` and ``journal_dir`` are reserved for acknowledged and
-    durable delivery, which is not built yet: anything but None raises ConfigurationError.
+    not kept, so a sidecar that is killed, or a connection that breaks, takes with it what had not
+    been counted; a publisher that is killed loses what waits. ``ack_address`` and ``journal_dir``
+    are reserved for acknowledged and durable delivery, which is not built yet: anything but None
+    raises ConfigurationError.
 
-    A forked child is a new publisher with a new epoch and an empty ring. Raises ConfigurationError
-    for settings that cannot work, never because the sidecar is away. Not for signal handlers.
+    A forked child is a new publisher with a new epoch and an empty ring; one that ends by
+    ``os._exit``, as those of multiprocessing do, must call ``close()`` itself. Raises
+    ConfigurationError for settings that cannot work, never because the sidecar is away. Not for
+    signal handlers.
     """
 
     def __init__(
@@ -85,6 +91,10 @@ class Publisher:
             raise ConfigurationError(
                 "acknowledgements and journal files are not built yet: "
                 "leave ack_address and journal_dir at None"
+            )
+        if not _is_address(address):
+            raise ConfigurationError(
+                f"address {address!r} cannot be used: write it as tcp://HOST:PORT, or ipc://PATH"
             )
         if capacity < 1:
             raise ConfigurationError(f"capacity must be at least 1, not {capacity}")
@@ -158,15 +168,17 @@ class Publisher:
         )
 
     def close(self, timeout_s: float = CLOSE_TIMEOUT_S) -> int:
-        """Send what waits, for at most ``timeout_s``, and return how many trades remained unsent.
+        """Send what waits, for at most ``timeout_s``, and return how many trades may not have left.
 
-        Trades published afterwards are refused. A second call returns the same number at once.
+        0 means that all were handed to the connection. Otherwise it is those that still waited, and
+        if ZeroMQ could not empty its queue in time, up to 256 more. Trades published afterwards are
+        refused. A second call returns the same number at once.
         """
         with self._lock:
             self._closed = True
         self._finalizer.detach()
         self._sender.stop(timeout_s)
-        return len(self._ring)
+        return len(self._ring) + self._sender.undelivered
 
     def __enter__(self) -> Self:
         return self
@@ -178,6 +190,16 @@ class Publisher:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _is_address(address: str) -> bool:
+    """Whether ZeroMQ can connect there and tell us when it has."""
+    if not isinstance(address, str):
+        return False
+    if address.startswith("ipc://"):
+        return len(address) > len("ipc://")
+    match = re.fullmatch(r"tcp://[^\s/]+:(\d{1,5})", address)
+    return match is not None and 1 <= int(match[1]) <= 65_535
 
 
 def _program_name() -> str:

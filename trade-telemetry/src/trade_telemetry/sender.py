@@ -20,10 +20,11 @@ from trade_telemetry.journal import Ring
 from trade_telemetry.messages import Beat, RefusalReason, encode
 
 BATCH_EVENTS_MAX: Final = 500
+CLOSE_S_MAX: Final = 24 * 3600.0
 PAUSE_MS_MIN: Final = 1
 PAUSE_MS_MAX: Final = 20
 BEAT_INTERVAL_S: Final = 1.0
-SEND_HIGH_WATER_MARK: Final = 1_000
+SEND_HIGH_WATER_MARK: Final = 256
 RECONNECT_MS: Final = 100
 _MONITORED: Final = zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED
 _log: Final = logging.getLogger(__name__)
@@ -33,6 +34,7 @@ class Sender:
     """Send a ring's trades to one address, stamped with one source and epoch.
 
     At most ``SEND_HIGH_WATER_MARK`` trades are in ZeroMQ's own queue; the rest wait in the ring.
+    ``undelivered`` says after the end how many of those at most were given up with the queue.
     Raises ConfigurationError when ZeroMQ cannot use the address.
     """
 
@@ -50,11 +52,14 @@ class Sender:
         self._refused = refused
         self.connected = False
         self.errors = 0
+        self.undelivered = 0
+        self._since_s = time.time()
         self._beat_due_s = 0.0
         self._deadline_s: float | None = None
         self._context = zmq.Context()
         self._socket = self._context.socket(zmq.PUSH)
         self._socket.setsockopt(zmq.SNDHWM, SEND_HIGH_WATER_MARK)
+        self._socket.setsockopt(zmq.IPV6, 1)
         self._socket.setsockopt(zmq.RECONNECT_IVL, RECONNECT_MS)
         self._monitor = self._socket.get_monitor_socket(_MONITORED)
         try:
@@ -70,7 +75,7 @@ class Sender:
     def stop(self, timeout_s: float) -> None:
         """Send what waits for at most ``timeout_s``, then end the thread and close the socket."""
         if self._deadline_s is None:
-            self._deadline_s = time.monotonic() + timeout_s
+            self._deadline_s = time.monotonic() + max(0.0, min(timeout_s, CLOSE_S_MAX))
         self._thread.join()
 
     def _run(self) -> None:
@@ -78,8 +83,8 @@ class Sender:
         while not self._finished():
             try:
                 self._hear(pause_ms)
+                self._say_beat()  # before the trades: the first word on a connection says who it is
                 sent = self._send_waiting() if self.connected else 0
-                self._say_beat()
             except Exception:  # noqa: BLE001 - the loop must survive; counted and logged
                 self.errors += 1
                 _log.warning("the telemetry sender failed and goes on", exc_info=self.errors == 1)
@@ -88,10 +93,16 @@ class Sender:
                 pause_ms = 0
             else:
                 pause_ms = PAUSE_MS_MIN if sent else min(pause_ms * 2 or 1, PAUSE_MS_MAX)
+        self._end()
+
+    def _end(self) -> None:
+        """Say a last beat, and give ZeroMQ what is left of the time to empty its queue."""
         self._beat_due_s = 0.0
         self._say_beat()
-        remaining_s = max(0.0, (self._deadline_s or 0.0) - time.monotonic())
-        self._close_sockets(linger_ms=int(remaining_s * 1000))
+        deadline_s = self._deadline_s or 0.0
+        self._close_sockets(linger_ms=max(0, int((deadline_s - time.monotonic()) * 1000)))
+        if time.monotonic() >= deadline_s:  # it took all the time, so it may not have emptied it
+            self.undelivered = min(self._ring.tail, SEND_HIGH_WATER_MARK)
 
     def _finished(self) -> bool:
         if self._deadline_s is None:
@@ -103,6 +114,7 @@ class Sender:
         while self._monitor.poll(pause_ms):
             event = recv_monitor_message(self._monitor)["event"]
             self.connected = event == zmq.EVENT_HANDSHAKE_SUCCEEDED
+            self._beat_due_s = 0.0
             pause_ms = 0
 
     def _send_waiting(self) -> int:
@@ -114,7 +126,8 @@ class Sender:
             trade = msgspec.structs.replace(
                 ring.read(seq), src=self._source, epoch=self._epoch, seq=seq
             )
-            if not self._push(encode(trade)):
+            frame = encode(trade)
+            if not (self._push(frame) or (self._has_room() and self._push(frame))):
                 return seq - first
             ring.trim(seq)
         return last - first + 1
@@ -128,12 +141,17 @@ class Sender:
         beat = Beat(
             self._source,
             self._epoch,
+            since=self._since_s,
             head=head,
             waiting=head - self._ring.tail,
             capacity=self._ring.capacity,
-            refused=dict(self._refused),
+            refused={str(reason): count for reason, count in self._refused.items()},
         )
         self._push(encode(beat))
+
+    def _has_room(self) -> bool:
+        """Wait a moment for ZeroMQ to empty half of its queue."""
+        return bool(self._socket.poll(PAUSE_MS_MIN, zmq.POLLOUT))
 
     def _push(self, frame: bytes) -> bool:
         try:

@@ -1,0 +1,141 @@
+"""The exposition shows each figure under its own name: every one here is different."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+from prometheus_client.exposition import generate_latest
+from prometheus_client.parser import text_string_to_metric_families
+
+from metrics_sidecar.exposition import Build, make_registry
+from metrics_sidecar.ledger import AGE_BOUNDS_S, Ledger, Snapshot, SymbolTotals
+from metrics_sidecar.publishers import PublisherTotals
+from metrics_sidecar.receiver import ReceiverFigures
+from trade_telemetry import RejectReason
+
+NANO = 10**9
+SNAPSHOT = Snapshot(
+    received=101,
+    rejected={reason: 200 + number for number, reason in enumerate(RejectReason)},
+    duplicates=102,
+    beats=103,
+    untracked=104,
+    symbols={
+        "A": SymbolTotals({"buy": 1, "sell": 2}, {"buy": 3 * NANO // 2, "sell": 4 * NANO}),
+        "B": SymbolTotals({"buy": 10, "sell": 20}, {"buy": 30 * NANO, "sell": 40 * NANO}),
+    },
+    publishers={
+        "bot": PublisherTotals(
+            published=301,
+            applied=302,
+            rejected=303,
+            missing=304,
+            residue=305,
+            duplicates=306,
+            refused={"ring_full": 307, "other": 308},
+            last_seen_s=309.5,
+            waiting=310,
+            capacity=311,
+            epoch=312,
+            last_seq=313,
+        )
+    },
+    last_trade_ts_s=1_790_000_000.25,
+    age_counts=tuple(range(1, len(AGE_BOUNDS_S) + 2)),
+    age_sum_s=105.5,
+    recent=(),
+)
+FIGURES = ReceiverFigures(
+    busy_s=401.5,
+    errors=402,
+    connections=403,
+    connections_refused_limit=404,
+    connections_refused_handshake=405,
+    backlog_bytes=406,
+)
+
+
+def receiver(snapshot):
+    return SimpleNamespace(
+        snapshot=snapshot,
+        figures=FIGURES,
+        health=lambda: ("ok", None),
+        heartbeat_age_s=lambda: 0.125,
+    )
+
+
+def samples(snapshot, names=()):
+    registry = make_registry(receiver(snapshot), Build("1.2.3", "abc", "3.11"))
+    text = generate_latest(registry.restricted_registry(names) if names else registry).decode()
+    return {
+        (sample.name, *sorted(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+        if not sample.name.startswith(("process_", "python_"))
+    }
+
+
+def test_each_figure_is_shown_under_its_own_name():
+    bot = ("publisher", "bot")
+    expected = {
+        ("trades_total", ("side", "buy")): 11,
+        ("trades_total", ("side", "sell")): 22,
+        ("volume_total", ("side", "buy")): 31.5,
+        ("volume_total", ("side", "sell")): 44,
+        ("last_trade_ts_seconds",): 1_790_000_000.25,
+        ("telemetry_symbol_trades_total", ("side", "sell"), ("symbol", "B")): 20,
+        ("telemetry_symbol_volume_total", ("side", "buy"), ("symbol", "A")): 1.5,
+        ("telemetry_received_total",): 101,
+        ("telemetry_duplicates_total",): 102,
+        ("telemetry_beats_total",): 103,
+        ("telemetry_untracked_total",): 104,
+        ("telemetry_event_age_seconds_sum",): 105.5,
+        ("telemetry_event_age_seconds_count",): 120,
+        ("telemetry_event_age_seconds_bucket", ("le", "0.0025")): 3,
+        ("telemetry_event_age_seconds_bucket", ("le", "+Inf")): 120,
+        ("telemetry_publisher_published_total", bot): 301,
+        ("telemetry_publisher_applied_total", bot): 302,
+        ("telemetry_publisher_rejected_total", bot): 303,
+        ("telemetry_publisher_missing", bot): 304,
+        ("telemetry_publisher_residue", bot): 305,
+        ("telemetry_publisher_duplicates_total", bot): 306,
+        ("telemetry_publisher_refused_total", bot, ("reason", "ring_full")): 307,
+        ("telemetry_publisher_refused_total", bot, ("reason", "other")): 308,
+        ("telemetry_publisher_last_seen_timestamp_seconds", bot): 309.5,
+        ("telemetry_publisher_waiting", bot): 310,
+        ("telemetry_publisher_ring_capacity", bot): 311,
+        ("telemetry_receiver_up",): 1,
+        ("telemetry_receiver_heartbeat_age_seconds",): 0.125,
+        ("telemetry_receiver_busy_seconds_total",): 401.5,
+        ("telemetry_receiver_errors_total",): 402,
+        ("telemetry_receiver_connections",): 403,
+        ("telemetry_connections_refused_total", ("reason", "limit")): 404,
+        ("telemetry_connections_refused_total", ("reason", "handshake")): 405,
+        ("telemetry_receiver_backlog_bytes",): 406,
+        (
+            "telemetry_build_info",
+            ("commit", "abc"),
+            ("python", "3.11"),
+            ("version", "1.2.3"),
+        ): 1,
+    } | {
+        ("telemetry_rejected_total", ("reason", str(reason))): 200 + number
+        for number, reason in enumerate(RejectReason)
+    }
+    found = samples(SNAPSHOT)
+    assert {key: found[key] for key in expected} == expected
+    assert {key[0] for key in found} == {key[0] for key in expected}
+
+
+def test_nothing_is_shown_before_there_is_a_snapshot():
+    assert samples(None) == {}
+
+
+def test_one_metric_can_be_asked_for_by_name():
+    found = samples(SNAPSHOT, names=("trades_total",))
+    assert {key[0] for key in found} == {"trades_total"}
+
+
+def test_a_new_ledger_shows_both_sides_at_zero():
+    found = samples(Ledger(since_s=1.0).snapshot())
+    assert found["trades_total", ("side", "buy")] == found["volume_total", ("side", "sell")] == 0
