@@ -1,7 +1,5 @@
 # The door. `make` alone lists the targets. Needs python3 (3.11 or newer), make and git.
 
-PYTHON ?= python3
-export PYTHON
 export SIDECAR_COMMIT ?= $(shell git rev-parse --short HEAD 2>/dev/null || echo unknown)
 BIN := .venv/bin
 APPS := @$(BIN)/python tools/apps.py

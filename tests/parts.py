@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -71,8 +72,9 @@ class Apps:
         self.desk_url = f"http://127.0.0.1:{ports['desk']}"
         self.sidecar_url = f"http://127.0.0.1:{ports['sidecar']}"
         self.zmq_address = f"tcp://127.0.0.1:{ports['zmq']}"
+        self.run_dir = str(folder / "run")
         self.environment = ENVIRONMENT | {
-            "RUN_DIR": str(folder / "run"),
+            "RUN_DIR": self.run_dir,
             "WEBAPP_HTTP_PORT": str(ports["desk"]),
             "WEBAPP_API_PORT": str(ports["api"]),
             "WEBAPP_ZMQ_ADDR": self.zmq_address,
@@ -103,21 +105,38 @@ class Apps:
         until(shown, 90, f"{text!r} in the output")
 
     def family(self) -> list[psutil.Process]:
-        """Every process of the run that is alive."""
-        children = psutil.Process(self.process.pid).children(recursive=True)
-        return [child for child in children if child.status() != psutil.STATUS_ZOMBIE]
+        """Every living process that was started with our RUN_DIR, whoever its parent is now."""
+        return [
+            process
+            for process in psutil.process_iter(["environ", "status"])
+            if (process.info["environ"] or {}).get("RUN_DIR") == self.environment["RUN_DIR"]
+            and process.info["status"] != psutil.STATUS_ZOMBIE
+            and process.pid != self.process.pid
+        ]
 
-    def press_ctrl_c(self) -> int:
-        """What a terminal does: SIGINT to every process of its foreground group."""
+    def runner(self) -> psutil.Process:
+        """The process that `make` started."""
+        (runner,) = psutil.Process(self.process.pid).children()
+        return runner
+
+    def app(self, name: str) -> psutil.Process:
+        """The process of one app."""
+        (app,) = [process for process in self.family() if f".venv/bin/{name}" in process.cmdline()]
+        return app
+
+    def press_ctrl_c(self) -> list[psutil.Process]:
+        """What a terminal does, SIGINT to its foreground group; returns what outlives it."""
+        family = self.family()
         os.killpg(self.process.pid, signal.SIGINT)
-        return self.process.wait(30)
+        self.process.wait(30)
+        return psutil.wait_procs(family, timeout=10)[1]
 
     def kill(self) -> None:
-        if self.process.poll() is None:
-            for process in self.family():
+        for process in self.family():
+            with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
-            self.process.kill()
-            self.process.wait()
+        self.process.kill()
+        self.process.wait()
 
 
 class Prometheus:

@@ -12,7 +12,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from apps import ROOT, Endpoints, ProblemError, _answers, _is_taken
+from apps import ROOT, Endpoints, Listener, ProblemError, obstacle, running
 
 PREFIXES = ("WEBAPP_", "SIDECAR_", "MARKET_")
 
@@ -33,11 +33,12 @@ def examine() -> list[Finding]:
     findings = [Finding(sys.version_info >= (3, 11), "Python 3.11 or newer", version)]
     try:
         endpoints = Endpoints()
+        is_up = running() is not None
     except ProblemError as problem:
         return [*findings, Finding(False, "settings", str(problem))]
     findings.append(Finding(True, "settings", ".env" if Path(".env").exists() else "defaults"))
     findings += _unknown_keys(endpoints)
-    findings += [_port(endpoints, *port) for port in endpoints.ports()]
+    findings += [_port(listener, is_up=is_up) for listener in endpoints.listeners()]
     findings += [
         _program("prometheus", "apt-get install prometheus", "make test against a real Prometheus"),
         _program("chromium", "apt-get install chromium", "make test in a real browser"),
@@ -51,7 +52,7 @@ def _unknown_keys(endpoints: Endpoints) -> list[Finding]:
     known = {"SIDECAR_URL"}
     for prefix, settings in (("SIDECAR_", endpoints.sidecar), ("WEBAPP_", endpoints.desk)):
         known |= {f"{prefix}{name}".upper() for name in type(settings).model_fields}
-    lines = Path(".env").read_text().splitlines() if Path(".env").exists() else []
+    lines = Path(".env").read_text("utf-8").splitlines() if Path(".env").exists() else []
     keys = {line.partition("=")[0].removeprefix("export ").strip() for line in lines}
     mine = {key for key in keys | set(os.environ) if key.startswith(PREFIXES)}
     return [
@@ -60,12 +61,14 @@ def _unknown_keys(endpoints: Endpoints) -> list[Finding]:
     ]
 
 
-def _port(endpoints: Endpoints, key: str, host: str, port: int) -> Finding:
-    if not _is_taken(host, port):
-        return Finding(True, f"port {port} ({key})", "free")
-    if any(_answers(url) for url in endpoints.health_urls.values()):
-        return Finding(True, f"port {port} ({key})", "in use, the apps are up")
-    return Finding(False, f"port {port} ({key})", f"taken: stop what listens there, or set {key}")
+def _port(listener: Listener, *, is_up: bool) -> Finding:
+    what = f"port {listener.port} ({listener.port_key})"
+    problem = obstacle(listener)
+    if problem is None:
+        return Finding(True, what, "free")
+    if is_up and problem.is_taken:
+        return Finding(True, what, "in use, the apps are up")
+    return Finding(False, what, problem.cure)
 
 
 def _program(name: str, cure: str, use: str) -> Finding:

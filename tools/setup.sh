@@ -4,6 +4,7 @@
 set -eu
 
 UV_VERSION=0.13.8
+ASKED_FOR=${PYTHON:-}
 PYTHON=${PYTHON:-python3}
 PROJECTS="trade-telemetry metrics-sidecar trading-app"
 cd "$(dirname "$0")/.."
@@ -33,14 +34,22 @@ fingerprint() {
     { cat requirements.lock tools/setup.sh; for p in $PROJECTS; do cat "$p/pyproject.toml"; done; pwd; } | cksum
 }
 
+# Which interpreter a command is, whatever links, shims and environments lead to it.
+identity() { "$1" -ISc 'import os, sys; print(os.path.realpath(sys.base_prefix), sys.version)' 2>/dev/null; }
+
+# Whether .venv was made from the interpreter that was asked for; any will do when none was.
+fits() {
+    [ -z "$ASKED_FOR" ] || { wanted=$(identity "$PYTHON") && [ "$(identity .venv/bin/python)" = "$wanted" ]; }
+}
+
 install() {
     stamp=.venv/.installed
-    if [ -x .venv/bin/python ] && [ "$(cat $stamp 2>/dev/null)" = "$(fingerprint)" ]; then return; fi
+    if [ -x .venv/bin/python ] && [ "$(cat $stamp 2>/dev/null)" = "$(fingerprint)" ] && fits; then return; fi
     check_python
     echo "setup: the locked packages into .venv"
     export UV_PYTHON_DOWNLOADS=never VIRTUAL_ENV="$PWD/.venv"
-    .venv/bin/python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null ||
-        .tools/bin/uv venv -q --clear --python "$PYTHON" .venv
+    { fits && .venv/bin/python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; } ||
+        .tools/bin/uv venv -q --clear --python "$(command -v "$PYTHON")" .venv
     .tools/bin/uv pip sync -q --require-hashes requirements.lock
     editables=
     for p in $PROJECTS; do editables="$editables -e ./$p"; done

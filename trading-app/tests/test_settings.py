@@ -77,10 +77,11 @@ def test_a_slash_at_the_end_of_the_sidecars_address_makes_no_difference(monkeypa
     assert load_settings().sidecar_url == "http://127.0.0.1:8001"
 
 
-def test_a_file_that_cannot_be_read_is_one_line(clean_settings):
+def test_a_file_that_is_not_utf_8_is_one_line_with_its_path(clean_settings):
     (clean_settings / ".env").write_bytes(b"WEBAPP_HTTP_PORT=\xff\xfe\n")
-    with pytest.raises(SettingsError, match=r"^\.env cannot be read .*$"):
+    with pytest.raises(SettingsError) as caught:
         load_settings()
+    assert str(caught.value) == f"{clean_settings}/.env is not UTF-8 text: save it as UTF-8"
 
 
 def test_settings_cannot_be_changed():

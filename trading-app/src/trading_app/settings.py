@@ -6,6 +6,7 @@ Keys of other programs in a shared ``.env`` are ignored; an empty value means th
 from __future__ import annotations
 
 import ipaddress
+from pathlib import Path
 from typing import Annotated, Final
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationError
@@ -108,7 +109,11 @@ def load_settings() -> Settings:
         return Settings()
     except ValidationError as error:
         raise SettingsError(_first_problem(error)) from None
-    except (OSError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError:
+        raise SettingsError(
+            f"{Path('.env').resolve()} is not UTF-8 text: save it as UTF-8"
+        ) from None
+    except OSError as error:
         raise SettingsError(f".env cannot be read ({error}): mend or remove it") from None
 
 
