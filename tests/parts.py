@@ -64,6 +64,11 @@ def fetch(url: str) -> str:
         return ""
 
 
+def _heed_interrupts() -> None:
+    """A shell starts what it puts in the background deaf to Ctrl-C, and children inherit that."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Apps:
     """A run of `make TARGET` in a session of its own, on free ports, with a folder of its own."""
 
@@ -92,6 +97,7 @@ class Apps:
                 stdout=output,
                 stderr=output,
                 start_new_session=True,
+                preexec_fn=_heed_interrupts,  # noqa: PLW1509 - it only sets a signal
             )
 
     def output(self) -> str:

@@ -199,8 +199,7 @@ def test_a_port_that_is_no_port_is_one_line_that_names_the_key(tmp_path):
 
 
 def test_settings_that_are_not_utf_8_are_one_line(tmp_path):
-    (tmp_path / "tools").mkdir()
-    shutil.copy(ROOT / "tools/apps.py", tmp_path / "tools")
+    shutil.copytree(ROOT / "tools", tmp_path / "tools")
     (tmp_path / ".env").write_bytes(b"WEBAPP_HTTP_HOST=\xff\n")
     result = run([sys.executable, str(tmp_path / "tools/apps.py"), "up"])
     assert complaint(result) == f"{tmp_path}/.env is not UTF-8 text: save it as UTF-8"

@@ -12,7 +12,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from apps import ROOT, Endpoints, Listener, ProblemError, obstacle, running
+from endpoints import Endpoints, Listener, ProblemError, obstacle
+from run_lock import ROOT, running
 
 PREFIXES = ("WEBAPP_", "SIDECAR_", "MARKET_")
 

@@ -141,7 +141,8 @@ class Receiver:
         try:
             ready = self._wait(wait_ms)
             started_s = time.monotonic()
-            self._reject_oversized(self._connections.handle())
+            if not self._stopping.is_set():
+                self._reject_oversized(self._connections.handle())
             if ready:
                 self._receive_batch()
             self._commit_if_due()
@@ -156,6 +157,9 @@ class Receiver:
         return ready
 
     def _wait(self, wait_ms: int) -> bool:
+        """Whether something is there before it is time to commit."""
+        if self._stopping.is_set():
+            return bool(self._socket.poll(wait_ms))
         if self._dirty:
             due_s = self._committed_s + COMMIT_INTERVAL_S - time.monotonic()
             wait_ms = min(wait_ms, max(0, int(due_s * 1000) + 1))
@@ -234,8 +238,10 @@ class Receiver:
             self._last_rejection = ""
 
     def _drain(self) -> None:
-        """After the last turn: refuse new peers, and take what has arrived from the others."""
-        self._socket.unbind(self._socket.getsockopt_string(zmq.LAST_ENDPOINT))
+        """Take what has arrived; new peers wait in their handshake, for nobody consents any more.
+
+        The socket stays bound: ZeroMQ's unbind closes the connections, with what is still on them.
+        """
         before = self._ledger.snapshot().received
         now_s = quiet_since_s = time.monotonic()
         deadline_s = now_s + DRAIN_S_MAX
