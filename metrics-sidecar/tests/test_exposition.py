@@ -36,6 +36,7 @@ SNAPSHOT = Snapshot(
             last_seen_s=309.5,
             waiting=310,
             capacity=311,
+            open=True,
             epoch=312,
             last_seq=313,
         )
@@ -104,6 +105,7 @@ def test_each_figure_is_shown_under_its_own_name():
         ("telemetry_publisher_last_seen_timestamp_seconds", bot): 309.5,
         ("telemetry_publisher_waiting", bot): 310,
         ("telemetry_publisher_ring_capacity", bot): 311,
+        ("telemetry_publisher_open", bot): 1,
         ("telemetry_receiver_up",): 1,
         ("telemetry_receiver_heartbeat_age_seconds",): 0.125,
         ("telemetry_receiver_busy_seconds_total",): 401.5,

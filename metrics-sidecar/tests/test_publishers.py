@@ -178,6 +178,16 @@ def test_numbers_beyond_reason_are_refused_and_change_nothing():
     assert publishers.totals()["bot"].residue == 0
 
 
+def test_a_publisher_is_open_until_it_says_that_it_ends_and_again_in_its_next_life():
+    publishers = Publishers(NOW_S)
+    applied(publishers, "bot", 1, 1)
+    assert publishers.totals()["bot"].open
+    publishers.beat(Beat("bot", 1, NOW_S, 1, 0, 10, {}, ending=True), NOW_S)
+    assert not publishers.totals()["bot"].open
+    applied(publishers, "bot", 2, 1)
+    assert publishers.totals()["bot"].open
+
+
 def test_refusals_that_go_up_and_down_are_counted_at_their_highest():
     publishers = Publishers(NOW_S)
     for refused in (0, 100, 0, 100, 0, 120):

@@ -166,14 +166,23 @@ def test_a_beat_tells_what_was_published_refused_and_waits(pull):
     assert beat.refused == {"ring_full": 0, "closed": 0}
 
 
+def test_the_last_word_of_a_publisher_that_closes_says_so(pull):
+    publisher = Publisher(pull.address)
+    assert not pull.beat().ending
+    publisher.close()
+    while not pull.beat().ending:
+        pass
+
+
 def test_the_first_word_on_each_connection_is_a_beat(free_address, pull_at):
     with Publisher(free_address, capacity=2) as publisher:
         for _ in range(3):
             publisher.publish("buy", 1)
-        for _ in range(2):
+        for trades in (2, 0):  # what is left in ZeroMQ's queue by a broken connection would be first
             pull = pull_at(free_address)
             beat = pull.message()
             assert (beat.head, beat.refused["ring_full"]) == (2, 1)
+            assert len(pull.trades(trades)) == trades
             pull.close()
             until(lambda: not publisher.stats().connected)
 

@@ -44,6 +44,7 @@ _PUBLISHER_GAUGES: Final[tuple[tuple[str, str, _Read], ...]] = (
         "Events that arrived and that no count explains: anything but 0 is a defect.",
         lambda p: p.residue,
     ),
+    ("open", "1 until the publisher says that it ends, then 0.", lambda p: p.open),
     ("ring_capacity", "Events that the publisher's ring holds.", lambda p: p.capacity),
     (
         "last_seen_timestamp_seconds",

@@ -29,7 +29,8 @@ class PublisherTotals:
     """What is known of one publisher, over all its epochs; ``waiting`` and below of the latest.
 
     ``missing`` events were sent and have not arrived; ``rejected`` ones arrived and were not
-    trades; ``waiting`` is what it said itself in its latest beat. ``residue`` is what no other
+    trades; ``waiting`` is what it said itself in its latest beat; ``open`` is false once it said
+    that it ends. ``residue`` is what no other
     figure explains: 0, or there is a defect.
     """
 
@@ -43,6 +44,7 @@ class PublisherTotals:
     last_seen_s: float
     waiting: int
     capacity: int
+    open: bool
     epoch: int
     last_seq: int
 
@@ -125,6 +127,7 @@ class _Epoch:
     refused: dict[str, int] = field(default_factory=dict)
     waiting: int = 0
     capacity: int = 0
+    open: bool = True
 
     def raise_head(self, head: int) -> None:
         """Note a higher sequence; raises ImplausibleError for one that would overflow."""
@@ -186,6 +189,7 @@ class Publishers:
         epoch.publisher.latest = epoch
         epoch.waiting = beat.waiting
         epoch.capacity = beat.capacity
+        epoch.open = not beat.ending
         _add_refused(epoch, beat.refused)
 
     def totals(self) -> dict[str, PublisherTotals]:
@@ -239,6 +243,7 @@ def _totals(publisher: Publisher) -> PublisherTotals:
         last_seen_s=latest.last_seen_s if latest else 0.0,
         waiting=latest.waiting if latest else 0,
         capacity=latest.capacity if latest else 0,
+        open=latest.open if latest else False,
         epoch=latest.number if latest else 0,
         last_seq=latest.sequence.last if latest else 0,
     )

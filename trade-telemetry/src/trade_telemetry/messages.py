@@ -94,12 +94,13 @@ class Trade(
     seq: Stamp | None = None
 
 
-class Beat(msgspec.Struct, frozen=True, gc=False, tag_field="type", tag="beat"):
+class Beat(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag_field="type", tag="beat"):
     """What a publisher says of itself when it connects and once a second; never a trade.
 
     ``since`` is when its epoch began, in unix seconds. ``head`` is the highest sequence accepted so
     far, ``waiting`` how many of those are not yet sent (at most ``head``), ``capacity`` how many
-    the ring holds, ``refused`` the trades refused since the start, by reason.
+    the ring holds, ``refused`` the trades refused since the start, by reason. ``ending`` is true in
+    the last one of a publisher that closes: silence after it means nothing.
     """
 
     src: Source
@@ -109,6 +110,7 @@ class Beat(msgspec.Struct, frozen=True, gc=False, tag_field="type", tag="beat"):
     waiting: Count
     capacity: Count
     refused: dict[str, Count]
+    ending: bool = False
 
 
 Message = Trade | Beat

@@ -98,7 +98,7 @@ class Sender:
     def _end(self) -> None:
         """Say a last beat, and give ZeroMQ what is left of the time to empty its queue."""
         self._beat_due_s = 0.0
-        self._say_beat()
+        self._say_beat(ending=True)
         deadline_s = self._deadline_s or 0.0
         self._close_sockets(linger_ms=max(0, int((deadline_s - time.monotonic()) * 1000)))
         if time.monotonic() >= deadline_s:  # it took all the time, so it may not have emptied it
@@ -132,7 +132,7 @@ class Sender:
             ring.trim(seq)
         return last - first + 1
 
-    def _say_beat(self) -> None:
+    def _say_beat(self, *, ending: bool = False) -> None:
         now_s = time.monotonic()
         if not self.connected or now_s < self._beat_due_s:
             return
@@ -146,6 +146,7 @@ class Sender:
             waiting=head - self._ring.tail,
             capacity=self._ring.capacity,
             refused={str(reason): count for reason, count in self._refused.items()},
+            ending=ending,
         )
         self._push(encode(beat))
 
