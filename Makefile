@@ -12,7 +12,7 @@ help: ## list the targets
 
 ## run
 
-.PHONY: apps-up apps-dev apps-stop sidecar-up webapp-up api-up open logs doctor
+.PHONY: apps-up apps-dev apps-stop sidecar-up webapp-up api-up infra-local open logs doctor
 apps-up: install ## set up, start both apps, print the addresses; Ctrl-C ends them
 	$(APPS) up
 apps-dev: install ## the same, and restart or reload on every change of a source file
@@ -25,6 +25,8 @@ webapp-up: install ## only the desk
 	@$(BIN)/trading-app
 api-up: install ## the desk's optional HTTP endpoint
 	@$(BIN)/trading-app api
+infra-local: install ## a Prometheus found on this machine, with our rules and alerts
+	@$(BIN)/python tools/infra.py
 open: install ## open the desk in a browser
 	$(APPS) open
 logs: install ## show and follow the log of apps-up

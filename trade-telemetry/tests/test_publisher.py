@@ -178,7 +178,7 @@ def test_the_first_word_on_each_connection_is_a_beat(free_address, pull_at):
     with Publisher(free_address, capacity=2) as publisher:
         for _ in range(3):
             publisher.publish("buy", 1)
-        for trades in (2, 0):  # what is left in ZeroMQ's queue by a broken connection would be first
+        for trades in (2, 0):  # what a broken connection left in the queue would be first
             pull = pull_at(free_address)
             beat = pull.message()
             assert (beat.head, beat.refused["ring_full"]) == (2, 1)
