@@ -100,5 +100,5 @@ def test_the_example_for_a_bot_runs_and_is_counted(apps, capsys):
 def test_the_example_without_the_library_runs_and_is_counted(apps):
     (example,) = re.findall(r"```python\n(.*?)```", read("docs/message-contract.md"), re.DOTALL)
     code = example.replace("tcp://127.0.0.1:5555", apps.zmq_address)
-    subprocess.run([sys.executable, "-W", "ignore::ResourceWarning", "-c", code], check=True)
+    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True)
     until(lambda: '"untracked":1' in fetch(f"{apps.sidecar_url}/api/summary"))
