@@ -76,8 +76,9 @@ class Sidecar:
             for sample in family.samples
         }
 
-    def value(self, name: str, **labels: str) -> float:
-        return self.samples()[name, tuple(sorted(labels.items()))]
+    def value(self, name: str, **labels: str) -> float | None:
+        """One sample of /metrics, or None while there is no such series."""
+        return self.samples().get((name, tuple(sorted(labels.items()))))
 
     def stop(self) -> int:
         self.process.send_signal(signal.SIGTERM)
