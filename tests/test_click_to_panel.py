@@ -38,7 +38,7 @@ def click(page: Page, side: str, quantity: str) -> float:
 
 def counted(apps: Apps) -> dict[str, Any]:
     """What the sidecar says that it counted."""
-    return json.loads(fetch(f"{apps.sidecar_url}/api/summary"))
+    return json.loads(until(lambda: fetch(f"{apps.sidecar_url}/api/summary")))
 
 
 def take_picture(page: Page, name: str) -> None:
@@ -103,9 +103,7 @@ def test_a_bot_needs_nothing_but_the_address_and_shows_on_the_page(apps, new_pag
         page = new_page()
         open_desk(page, apps.desk_url)
         expect(page.get_by_text("bot-7").first).to_be_visible(timeout=20_000)
-        until(
-            lambda: json.loads(fetch(f"{apps.sidecar_url}/api/summary"))["trades"]["sell"] == 1000
-        )
+        until(lambda: counted(apps)["trades"]["sell"] == 1000)
 
 
 def background(page: Page, button: str) -> str:
