@@ -132,6 +132,8 @@ def test_peers_that_come_and_go_are_not_taken_for_oversized(sidecar):
 
 
 def test_a_peer_that_does_not_speak_zeromq_is_counted_and_harmless(sidecar, push):
+    push.send(b'{"type":"trade","side":"buy","qty":2,"ts":1}')
+    sidecar.until(lambda: sidecar.value("trades_total", side="buy") == 1)  # it has shaken hands
     host, port = sidecar.zmq_address.removeprefix("tcp://").split(":")
     for _ in range(50):
         with socket.create_connection((host, int(port))) as stranger:
