@@ -53,7 +53,7 @@ def prometheus(apps: Apps, tmp_path: Path) -> Iterator[Prometheus]:
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
-    program = need("chromium", "chromium-browser", "google-chrome", package="chromium")
+    program = need("chromium", "chromium-browser", "google-chrome", package="chromium libatomic1")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=CHROMIUM_FLAGS)
         yield browser

@@ -24,7 +24,7 @@ def browser():
     path = shutil.which("chromium") or shutil.which("chromium-browser")
     if path is None:
         tell = pytest.fail if os.environ.get("CI") else pytest.skip
-        tell("install chromium (apt-get install chromium)")
+        tell("install chromium (apt-get install chromium libatomic1)")
     from playwright.sync_api import sync_playwright  # noqa: PLC0415 - only with a browser
 
     with sync_playwright() as playwright:
