@@ -21,7 +21,8 @@ FLAGS = [
 @pytest.fixture
 def browser():
     """A headless Chromium; without one the test is skipped, except in CI."""
-    path = shutil.which("chromium") or shutil.which("chromium-browser")
+    names = ("chromium", "chromium-browser", "google-chrome")
+    path = next(filter(None, map(shutil.which, names)), None)
     if path is None:
         tell = pytest.fail if os.environ.get("CI") else pytest.skip
         tell("install chromium (apt-get install chromium libatomic1)")
