@@ -12,27 +12,41 @@ help: ## list the targets
 
 ## run
 
-.PHONY: apps-up apps-dev apps-stop sidecar-up webapp-up api-up infra-local open logs doctor
+.PHONY: apps-up apps-dev apps-stop demo sidecar-up webapp-up api-up open logs doctor
 apps-up: install ## set up, start both apps, print the addresses; Ctrl-C ends them
 	$(APPS) up
 apps-dev: install ## the same, and restart or reload on every change of a source file
 	$(APPS) dev
 apps-stop: install ## end a running apps-up from another terminal
 	$(APPS) stop
+demo: install ## both apps and a lively stream of trades, on temporary state, until Ctrl-C
+	@$(BIN)/python tools/demo.py
 sidecar-up: install ## only the sidecar
 	@$(BIN)/metrics-sidecar
 webapp-up: install ## only the desk
 	@$(BIN)/trading-app
 api-up: install ## the desk's optional HTTP endpoint
 	@$(BIN)/trading-app api
-infra-local: install ## a Prometheus found on this machine, with our rules and alerts
-	@$(BIN)/python tools/infra.py
 open: install ## open the desk in a browser
 	$(APPS) open
 logs: install ## show and follow the log of apps-up
 	$(APPS) logs
 doctor: install ## what this machine has, what is missing, and the cure
 	@$(BIN)/python tools/doctor.py
+
+## watch
+
+.PHONY: infra-up infra-down infra-logs infra-local dashboards
+infra-up: install ## Prometheus, Alertmanager and Grafana in containers; prints the addresses
+	@$(BIN)/python tools/infra.py up
+infra-down: install ## end them; their data stays
+	@$(BIN)/python tools/infra.py down
+infra-logs: install ## show and follow their logs
+	@$(BIN)/python tools/infra.py logs
+infra-local: install ## without Docker: a Prometheus found on this machine, with our rules and alerts
+	@$(BIN)/python tools/infra.py local
+dashboards: install ## write the Grafana boards anew from tools/boards
+	@$(BIN)/python -m tools.boards
 
 ## set up
 

@@ -146,23 +146,24 @@ class Apps:
 
 
 class Prometheus:
-    """A real Prometheus that scrapes one sidecar every second."""
+    """A real Prometheus with our configuration and rules, scraping sidecars every second.
 
-    def __init__(self, program: str, folder: Path, sidecar_url: str) -> None:
+    ``targets`` is the file of targets that Prometheus watches: `scrape` changes it while it runs.
+    """
+
+    def __init__(self, program: str, folder: Path, *sidecar_urls: str) -> None:
         self.url = f"http://127.0.0.1:{free_port()}"
-        target = sidecar_url.removeprefix("http://")
-        config = folder / "prometheus.yml"
-        config.write_text(
-            "global: {scrape_interval: 1s}\n"
-            "scrape_configs:\n"
-            f"  - {{job_name: metrics-sidecar, static_configs: [{{targets: ['{target}']}}]}}\n"
-        )
+        config = folder / "prometheus"
+        shutil.copytree(ROOT / "infra/prometheus", config, ignore=shutil.ignore_patterns("tests"))
+        self._targets = config / "targets/sidecar.json"
+        self._targets.parent.mkdir()
+        self.scrape(*sidecar_urls)
         self.log_path = folder / "prometheus.log"
         with self.log_path.open("w") as log:
             self.process = subprocess.Popen(
                 [
                     program,
-                    f"--config.file={config}",
+                    f"--config.file={config / 'prometheus.yml'}",
                     f"--storage.tsdb.path={folder / 'tsdb'}",
                     f"--web.listen-address={self.url.removeprefix('http://')}",
                 ],
@@ -170,6 +171,19 @@ class Prometheus:
                 stderr=log,
             )
         until(lambda: fetch(f"{self.url}/-/ready"), what="Prometheus")
+
+    def scrape(self, *sidecar_urls: str) -> None:
+        """Scrape these sidecars and no others."""
+        addresses = [url.removeprefix("http://") for url in sidecar_urls]
+        written = self._targets.with_suffix(".new")
+        written.write_text(json.dumps([{"targets": addresses}]))
+        written.replace(self._targets)
+
+    def firing(self, instance: str = "") -> set[str]:
+        """The alerts that fire now, of one instance (`host:port`) if that is said."""
+        which = f', instance="{instance}"' if instance else ""
+        alerts = self.query(f'ALERTS{{alertstate="firing"{which}}}')
+        return {alert["metric"]["alertname"] for alert in alerts}
 
     def query(self, expression: str) -> list[dict[str, Any]]:
         """The result of an instant query."""
