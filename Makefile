@@ -46,7 +46,7 @@ infra-logs: install ## show and follow their logs
 infra-local: install ## without Docker: a Prometheus found on this machine, with our rules and alerts
 	@$(BIN)/python tools/infra.py local
 dashboards: install ## write the Grafana boards anew from tools/boards
-	@$(BIN)/python -m tools.boards
+	@$(BIN)/python tools/boards
 
 ## set up
 
