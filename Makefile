@@ -75,6 +75,7 @@ check: install ## lint, format, types, who may import whom, stale locks
 	@$(BIN)/ruff format -q --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo >/dev/null || $(BIN)/lint-imports
+	@$(BIN)/python tools/boards --check
 	@sh tools/lock.sh --check
 screenshots: install ## take the README's pictures anew, with the end-to-end test
 	@SCREENSHOTS=docs/images $(PYTEST) -q tests/test_click_to_panel.py

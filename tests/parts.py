@@ -9,6 +9,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 import urllib.error
 import urllib.parse
@@ -145,6 +146,37 @@ class Apps:
         self.process.wait()
 
 
+class Sidecar:
+    """One real sidecar on free ports, in an empty folder of its own."""
+
+    def __init__(self, folder: Path, **environment: str) -> None:
+        folder.mkdir(exist_ok=True)
+        port = free_port()
+        self.instance = f"127.0.0.1:{port}"
+        self.url = f"http://{self.instance}"
+        self.zmq_address = f"tcp://127.0.0.1:{free_port()}"
+        self.log_path = folder / "sidecar.log"
+        self._environment = {
+            "PATH": os.environ["PATH"],
+            "SIDECAR_HTTP_PORT": str(port),
+            "SIDECAR_ZMQ_BIND": self.zmq_address,
+            **environment,
+        }
+        with self.log_path.open("w") as log:
+            self.process = subprocess.Popen(
+                [Path(sys.executable).with_name("metrics-sidecar")],
+                cwd=folder,
+                env=self._environment,
+                stdout=log,
+                stderr=log,
+            )
+        until(lambda: fetch(f"{self.url}/health"), what="the sidecar")
+
+    def stop(self) -> None:
+        self.process.terminate()
+        self.process.wait(30)
+
+
 class Prometheus:
     """A real Prometheus with our configuration and rules, scraping sidecars every second.
 
@@ -185,9 +217,10 @@ class Prometheus:
         alerts = self.query(f'ALERTS{{alertstate="firing"{which}}}')
         return {alert["metric"]["alertname"] for alert in alerts}
 
-    def query(self, expression: str) -> list[dict[str, Any]]:
-        """The result of an instant query."""
-        query = urllib.parse.urlencode({"query": expression})
+    def query(self, expression: str, time_s: float | None = None) -> list[dict[str, Any]]:
+        """The result of an instant query, now or as of a moment in unix seconds."""
+        moment = {} if time_s is None else {"time": f"{time_s:.3f}"}
+        query = urllib.parse.urlencode({"query": expression, **moment})
         return json.loads(fetch(f"{self.url}/api/v1/query?{query}"))["data"]["result"]
 
     def value(self, expression: str) -> float | None:

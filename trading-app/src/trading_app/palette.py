@@ -19,6 +19,8 @@ class Shades(NamedTuple):
 BUY_MARK: Final = "#0F9D8A"
 SELL_MARK: Final = "#E4752B"
 NEUTRAL_MARK: Final = "#4C78A8"
+WARNING_MARK: Final = "#BD8400"
+DANGER_MARK: Final = "#D9483B"
 
 BUY: Final = Shades("#0A7466", "#35C2AE")
 SELL: Final = Shades("#AD4C0D", "#F2955A")

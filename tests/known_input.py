@@ -1,0 +1,266 @@
+"""A known input for a sidecar, and what must be counted of it: an account in plain Python.
+
+Nothing here is imported from the project: what it says is worked out from the messages alone.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+AGE_BOUNDS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60)
+AGES_S = (-5, 7, 30)
+"""Seconds between a trade and its sending: each is seconds away from the next bound, so that a slow
+machine changes no bucket. A trade of the future counts as of age 0."""
+
+REASONS = re.findall(
+    r"\w+",
+    """empty too_large oversized multipart malformed too_deep not_object unknown_type
+    missing_field side qty ts symbol price ts_unit ts_future stamp beat""",
+)
+"""Why a message may be rejected, as the contract has it: each has a series from the start."""
+
+Labels = frozenset[tuple[str, str]]
+Series = tuple[str, Labels]
+
+
+def series(name: str, **labels: str) -> Series:
+    """The identity of a series, without job and instance."""
+    return name, frozenset(labels.items())
+
+
+@dataclass
+class Publisher:
+    """A publisher: the numbers that it gave out, and what became of them."""
+
+    head: int = 0
+    waiting: int = 0
+    capacity: int = 0
+    refused: Counter[str] = field(default_factory=Counter)
+    open: bool = True
+    arrived: set[int] = field(default_factory=set)
+    applied: int = 0
+    rejected: int = 0
+    duplicates: int = 0
+
+    @property
+    def missing(self) -> int:
+        return self.head - self.waiting - len(self.arrived)
+
+
+class Account:
+    """Takes messages as they are sent, and says what every series must be."""
+
+    def __init__(self) -> None:
+        self.received = self.beats = self.untracked = 0
+        self.trades: Counter[tuple[str | None, str]] = Counter()
+        self.volume: Counter[tuple[str | None, str]] = Counter()
+        self.symbols: set[str | None] = {None}
+        self.ages: Counter[float] = Counter()
+        self.rejected = Counter(dict.fromkeys(REASONS, 0))
+        self.publishers: dict[str, Publisher] = {}
+        self.last_ts = 0.0
+
+    def take(self, message: dict[str, Any], rejected: str | None, age_s: float) -> None:
+        """Account for one message, rejected for a reason or not."""
+        self.received += 1
+        if rejected:
+            self.rejected[rejected] += 1
+        if message.get("type") == "beat":
+            self._beat(message)
+            return
+        publisher = None
+        if "src" in message:
+            publisher = self.publishers.setdefault(message["src"], Publisher())
+            publisher.head = max(publisher.head, message["seq"])
+            if message["seq"] in publisher.arrived:
+                publisher.duplicates += 1
+                return
+            publisher.arrived.add(message["seq"])
+            publisher.applied += not rejected
+            publisher.rejected += bool(rejected)
+        if rejected:
+            return
+        self.untracked += publisher is None
+        symbol, side = message.get("symbol"), message["side"]
+        self.symbols.add(symbol)
+        self.trades[symbol, side] += 1
+        self.volume[symbol, side] += message["qty"]
+        self.ages[max(age_s, 0)] += 1
+        self.last_ts = message["ts"]
+
+    def _beat(self, message: dict[str, Any]) -> None:
+        self.beats += 1
+        publisher = self.publishers.setdefault(message["src"], Publisher())
+        publisher.head = max(publisher.head, message["head"])
+        publisher.waiting = message["waiting"]
+        publisher.capacity = message["capacity"]
+        publisher.open = not message.get("ending", False)
+        publisher.refused = Counter(message["refused"])
+
+    def series(self) -> dict[Series, float]:
+        """Every series that the input decides, with its value."""
+        of_side = {side: [key for key in self.trades if key[1] == side] for side in ("buy", "sell")}
+        found: dict[Series, float] = {
+            series("telemetry_received_total"): self.received,
+            series("telemetry_beats_total"): self.beats,
+            series("telemetry_untracked_total"): self.untracked,
+            series("telemetry_duplicates_total"): sum(
+                each.duplicates for each in self.publishers.values()
+            ),
+            series("last_trade_ts_seconds"): self.last_ts,
+            series("telemetry_receiver_up"): 1,
+            series("telemetry_receiver_backlog_bytes"): 0,
+            series("telemetry_receiver_errors_total"): 0,
+            series("telemetry_connections_refused_total", reason="limit"): 0,
+            series("telemetry_connections_refused_total", reason="handshake"): 0,
+        }
+        for side, keys in of_side.items():
+            found[series("trades_total", side=side)] = sum(self.trades[key] for key in keys)
+            found[series("volume_total", side=side)] = sum(self.volume[key] for key in keys)
+            for symbol in self.symbols:
+                labels = {"symbol": symbol or "(none)", "side": side}
+                trades, volume = self.trades[symbol, side], self.volume[symbol, side]
+                found[series("telemetry_symbol_trades_total", **labels)] = trades
+                found[series("telemetry_symbol_volume_total", **labels)] = volume
+        for reason, count in self.rejected.items():
+            found[series("telemetry_rejected_total", reason=reason)] = count
+        for bound_s in (*AGE_BOUNDS_S, float("inf")):
+            le = "+Inf" if bound_s == float("inf") else f"{bound_s:g}"
+            count = sum(n for age_s, n in self.ages.items() if age_s <= bound_s)
+            found[series("telemetry_event_age_seconds_bucket", le=le)] = count
+        for name, publisher in self.publishers.items():
+            found |= _of_publisher(name, publisher)
+        return found
+
+
+def _of_publisher(name: str, publisher: Publisher) -> dict[Series, float]:
+    values = {
+        "published_total": publisher.head,
+        "applied_total": publisher.applied,
+        "rejected_total": publisher.rejected,
+        "duplicates_total": publisher.duplicates,
+        "missing": publisher.missing,
+        "waiting": publisher.waiting,
+        "residue": 0,
+        "open": int(publisher.open),
+        "ring_capacity": publisher.capacity,
+    }
+    found = {
+        series(f"telemetry_publisher_{key}", publisher=name): value for key, value in values.items()
+    }
+    for reason in ("ring_full", "closed"):
+        labels = {"publisher": name, "reason": reason}
+        count = publisher.refused[reason]
+        found[series("telemetry_publisher_refused_total", **labels)] = count
+    return found
+
+
+RUBBISH = (
+    ({"type": "trade", "side": "hold", "qty": 1, "ts": 1}, "side"),
+    ({"type": "trade", "side": "buy", "qty": -1, "ts": 1}, "qty"),
+    ({"type": "trade", "side": "buy", "qty": 1}, "missing_field"),
+    ({"type": "cheer"}, "unknown_type"),
+)
+
+
+class Input:
+    """Makes the messages of one sidecar from a seed, and keeps their account.
+
+    ``first_sight`` shows each symbol, reason and publisher once: a series that is born with a value
+    has no rate yet. ``burst`` is what is measured; ``ending`` names a publisher that ends with it.
+    """
+
+    def __init__(
+        self,
+        seed: int,
+        names: tuple[str, ...],
+        symbols: tuple[str | None, ...],
+        ending: str | None = None,
+    ) -> None:
+        self.account = Account()
+        self.since_s = time.time()
+        self._random = random.Random(seed)
+        self._symbols = symbols
+        self._ending = ending
+        self._epochs = {name: seed * 100 + index for index, name in enumerate(names)}
+        self._seqs = dict.fromkeys(names, 0)
+
+    def first_sight(self) -> list[bytes]:
+        frames = [self._trade(None, symbol, AGES_S[1]) for symbol in self._symbols]
+        frames += [self._trade(name, self._symbols[0], AGES_S[1]) for name in self._seqs]
+        frames += [self._rubbish(*each) for each in RUBBISH]
+        return frames + [self._beat(name, waiting=0, refused=0) for name in self._seqs]
+
+    def burst(self) -> list[bytes]:
+        """Trades of every kind, gaps, repetitions, rubbish, and beats that tell of refusals."""
+        frames = []
+        for name in self._seqs:
+            frames += [self._random_trade(name) for _ in range(self._random.randrange(20, 60))]
+            frames += self._again(frames[-1], self._random.randrange(1, 4))
+            self._seqs[name] += self._random.randrange(1, 6)  # never sent: missing
+            frames.append(self._random_trade(name))
+            self._seqs[name] += 1
+            stamps = {"src": name, "epoch": self._epochs[name], "seq": self._seqs[name]}
+            frames.append(self._rubbish({**RUBBISH[0][0], **stamps}, "side"))
+        for _ in range(self._random.randrange(10, 30)):
+            frames.append(self._random_trade(None))
+        for message, reason in RUBBISH:
+            frames += [self._rubbish(message, reason) for _ in range(self._random.randrange(2, 5))]
+        return frames + [self._last_beat(name) for name in self._seqs]
+
+    def _last_beat(self, name: str) -> bytes:
+        refused = self._random.randrange(1, 9)
+        if name == self._ending:
+            return self._beat(name, waiting=0, refused=refused, ending=True)
+        waiting = self._random.randrange(1, 9)
+        self._seqs[name] += waiting
+        return self._beat(name, waiting=waiting, refused=refused)
+
+    def _random_trade(self, name: str | None) -> bytes:
+        choose = self._random
+        age_s = choose.choices(AGES_S, weights=(60, 35, 5))[0]
+        return self._trade(name, choose.choice(self._symbols), age_s)
+
+    def _trade(self, name: str | None, symbol: str | None, age_s: float) -> bytes:
+        message: dict[str, Any] = {
+            "type": "trade",
+            "side": self._random.choice(("buy", "sell")),
+            "qty": self._random.randrange(1, 400) / 8,  # eighths: their sums are exact
+            "ts": round(time.time() - age_s, 3),
+        }
+        if symbol:
+            message["symbol"] = symbol
+        if name:
+            self._seqs[name] += 1
+            message |= {"src": name, "epoch": self._epochs[name], "seq": self._seqs[name]}
+        return self._send(message, None, age_s)
+
+    def _again(self, frame: bytes, times: int) -> list[bytes]:
+        message = json.loads(frame)
+        return [self._send(message, None, 0) for _ in range(times)]
+
+    def _rubbish(self, message: dict[str, Any], reason: str) -> bytes:
+        return self._send(message, reason, 0)
+
+    def _beat(self, name: str, *, waiting: int, refused: int, ending: bool = False) -> bytes:
+        message = {
+            "type": "beat",
+            "src": name,
+            "epoch": self._epochs[name],
+            "since": self.since_s,
+            "head": self._seqs[name],
+            "waiting": waiting,
+            "capacity": 65_536,
+            "refused": {"ring_full": refused, "closed": 0},
+        }
+        return self._send(message | ({"ending": True} if ending else {}), None, 0)
+
+    def _send(self, message: dict[str, Any], reason: str | None, age_s: float) -> bytes:
+        self.account.take(message, reason, age_s)
+        return json.dumps(message).encode()

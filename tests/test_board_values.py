@@ -1,0 +1,550 @@
+"""Each panel and each recording rule, on a real Prometheus, against an account of the input.
+
+Two sidecars get a known input while Prometheus scrapes them. Afterwards every query is asked as of
+moments of that time, and must answer what `known_input` and `promql_oracle` work out from the
+messages and from when the scrapes were. What no message decides (memory, descriptors, load) is held
+against what the operating system or the sidecar's own /health says.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+import yaml
+from prometheus_client.parser import text_string_to_metric_families
+from tests.boards import BOARDS, selectors, substitute, targets
+from tests.known_input import Series, series
+from tests.parts import ROOT, need
+from tests.promql_oracle import histogram_quantile, increase, rate
+from tests.world import WINDOW_S, Source, UndeterminedError, Values, World
+
+RULES = {
+    rule["record"]: rule["expr"]
+    for group in yaml.safe_load((ROOT / "infra/prometheus/rules/recording.yml").read_text())[
+        "groups"
+    ]
+    for rule in group["rules"]
+}
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    program = need("prometheus", package="prometheus")
+    for attempt in range(5):
+        with World(tmp_path_factory.mktemp("world"), program) as world:
+            try:
+                world.play()
+                for source in world.sources:
+                    source.check()
+            except UndeterminedError:
+                assert attempt < 4
+                continue
+            yield world
+            return
+
+
+# What each panel must say
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A question to the account: of which sidecars, and what was chosen on the board."""
+
+    world: World
+    sources: list[Source]
+    symbol: str | None = None
+    publisher: str | None = None
+
+    def each(self, name: str, **labels: str) -> Iterator[tuple[Source, dict[str, str], float]]:
+        """Every series of a name that has these labels and was chosen, after all of the input."""
+        for source in self.sources:
+            for (metric, pairs), value in source.values().items():
+                found = dict(pairs)
+                if metric == name and labels.items() <= found.items() and self._chosen(found):
+                    yield source, found, value
+
+    def _chosen(self, labels: dict[str, str]) -> bool:
+        return all(
+            wanted is None or labels.get(key, wanted) == wanted
+            for key, wanted in (("symbol", self.symbol), ("publisher", self.publisher))
+        )
+
+    def total(self, name: str, by: Iterable[str] = (), **labels: str) -> Values:
+        """Sums of the values at the end, by some labels."""
+        return self._sum(name, by, labels, lambda source, key, value: value)
+
+    def rate(self, name: str, by: Iterable[str] = (), **labels: str) -> Values:
+        """Sums of rates over the window of the boards."""
+        return self._over_window(rate, name, by, labels)
+
+    def increase(self, name: str, by: Iterable[str] = (), **labels: str) -> Values:
+        """Sums of increases over the window of the boards."""
+        return self._over_window(increase, name, by, labels)
+
+    def _over_window(
+        self, function: Callable[..., float | None], name: str, by: Iterable[str], labels: Any
+    ) -> Values:
+        end_s = self.world.moment_s
+
+        def value(source: Source, key: Series, _: float) -> float:
+            found = function(source.samples(key, end_s), end_s, WINDOW_S)
+            assert found is not None
+            return found
+
+        return self._sum(name, by, labels, value)
+
+    def _sum(
+        self,
+        name: str,
+        by: Iterable[str],
+        labels: dict[str, str],
+        value_of: Callable[[Source, Series, float], float],
+    ) -> Values:
+        found: dict[frozenset[tuple[str, str]], float] = defaultdict(float)
+        for source, its_labels, value in self.each(name, **labels):
+            key = its_labels | {"instance": source.name}
+            group = frozenset((k, key[k]) for k in by)
+            found[group] += value_of(source, series(name, **its_labels), value)
+        return dict(found)
+
+    def instances(self, value_of: Callable[[Source], float]) -> Values:
+        """A value for each sidecar."""
+        return {frozenset({("instance", s.name)}): value_of(s) for s in self.sources}
+
+    def quantile(self, q: float) -> Values:
+        buckets = self.rate("telemetry_event_age_seconds_bucket", by=("le",))
+        return {NOTHING: histogram_quantile(q, {dict(k)["le"]: v for k, v in buckets.items()})}
+
+    def recorded(self, name: str, by: Iterable[str], fold: Callable = sum, **labels: str) -> Values:
+        """Recorded series, which have a proof of their own below, put together."""
+        found = defaultdict(list)
+        names = {source.name for source in self.sources}
+        for key, value in self.world.ask(name).items():
+            its = dict(key)
+            if its["instance"] in names and labels.items() <= its.items() and self._chosen(its):
+                found[frozenset((k, its[k]) for k in by)].append(value)
+        return {key: fold(values) for key, values in found.items()}
+
+
+NOTHING: frozenset[tuple[str, str]] = frozenset()
+PUBLISHER = ("instance", "publisher")
+
+
+def alone(values: Values) -> float:
+    """The one value of a question without labels."""
+    return values[NOTHING]
+
+
+def column(metric: str) -> Callable[[Asked], Values]:
+    return lambda asked: asked.total(f"telemetry_publisher_{metric}", by=PUBLISHER)
+
+
+def lost_or_refused(asked: Asked) -> Values:
+    missing = alone(asked.total("telemetry_publisher_missing"))
+    return {NOTHING: missing + alone(asked.total("telemetry_publisher_refused_total"))}
+
+
+def heard(source: Source, world: World) -> bool:
+    """Whether the burst, and with it the last beats, is less than 3 s ago."""
+    return world.moment_s - source.phases[-2].ends_s < 3
+
+
+def publisher_states(asked: Asked) -> Values:
+    """2 for one that is heard, 1 for one that is silent, 0 for one that has ended."""
+    return {
+        frozenset((labels | {"instance": source.name}).items()): is_open
+        * (1 + heard(source, asked.world))
+        for source, labels, is_open in asked.each("telemetry_publisher_open")
+    }
+
+
+def newest_trade_age(asked: Asked) -> Values:
+    newest_s = max(source.values()[series("last_trade_ts_seconds")] for source in asked.sources)
+    return {NOTHING: max(asked.world.moment_s - newest_s, 0)}
+
+
+EXACT: dict[str, Callable[[Asked], Values]] = {
+    "trading-telemetry / Sidecar / A": lambda a: {NOTHING: 2},
+    "trading-telemetry / Buys / A": lambda a: a.total("trades_total", side="buy"),
+    "trading-telemetry / Sells / A": lambda a: a.total("trades_total", side="sell"),
+    "trading-telemetry / Trades per second / A": lambda a: a.rate("trades_total"),
+    "trading-telemetry / Last trade / A": newest_trade_age,
+    "trading-telemetry / Event age p99 / A": lambda a: a.recorded(
+        "instance:telemetry_event_age_seconds:p99_1m", (), max
+    ),
+    "trading-telemetry / Lost or refused / A": lost_or_refused,
+    "trading-telemetry / Trades per second by side / A": lambda a: a.rate(
+        "trades_total", by=("side",)
+    ),
+    "trading-telemetry / Volume per second by side / A": lambda a: a.rate(
+        "volume_total", by=("side",)
+    ),
+    "trading-telemetry / Total trades by side / A": lambda a: a.total("trades_total", by=("side",)),
+    "trading-telemetry / Total volume by side / A": lambda a: a.total("volume_total", by=("side",)),
+    "trading-telemetry / Event age percentiles / A": lambda a: a.quantile(0.5),
+    "trading-telemetry / Event age percentiles / B": lambda a: a.quantile(0.9),
+    "trading-telemetry / Event age percentiles / C": lambda a: a.quantile(0.99),
+    "trading-telemetry / Event age / A": lambda a: a.increase(
+        "telemetry_event_age_seconds_bucket", by=("le",)
+    ),
+    "trading-telemetry / Health / A": lambda a: a.instances(lambda s: 2),
+    "trading-telemetry / Symbols / A": lambda a: a.total(
+        "telemetry_symbol_trades_total", by=("symbol",), side="buy"
+    ),
+    "trading-telemetry / Symbols / B": lambda a: a.total(
+        "telemetry_symbol_trades_total", by=("symbol",), side="sell"
+    ),
+    "trading-telemetry / Symbols / C": lambda a: a.total(
+        "telemetry_symbol_volume_total", by=("symbol",), side="buy"
+    ),
+    "trading-telemetry / Symbols / D": lambda a: a.total(
+        "telemetry_symbol_volume_total", by=("symbol",), side="sell"
+    ),
+    "trading-telemetry / Symbols / E": lambda a: a.recorded(
+        "instance_symbol_side:telemetry_symbol_trades:rate1m", ("symbol",)
+    ),
+    "trading-telemetry / Trades per second by symbol / A": lambda a: a.rate(
+        "telemetry_symbol_trades_total", by=("symbol",)
+    ),
+    "pipeline-health / Sidecar / A": lambda a: {NOTHING: 2},
+    "pipeline-health / Publishers heard / A": lambda a: {
+        NOTHING: sum(len(s.input.account.publishers) for s in a.sources if heard(s, a.world))
+    },
+    "pipeline-health / Residue / A": lambda a: {NOTHING: 0},
+    "pipeline-health / Missing / A": lambda a: a.total("telemetry_publisher_missing"),
+    "pipeline-health / Waiting / A": lambda a: a.total("telemetry_publisher_waiting"),
+    "pipeline-health / Refused / A": lambda a: a.total("telemetry_publisher_refused_total"),
+    "pipeline-health / Rejected / A": lambda a: a.total("telemetry_rejected_total"),
+    "pipeline-health / Duplicates / A": lambda a: a.total("telemetry_duplicates_total"),
+    "pipeline-health / Publishers / A": column("published_total"),
+    "pipeline-health / Publishers / B": column("applied_total"),
+    "pipeline-health / Publishers / C": column("rejected_total"),
+    "pipeline-health / Publishers / D": column("missing"),
+    "pipeline-health / Publishers / E": column("waiting"),
+    "pipeline-health / Publishers / F": column("refused_total"),
+    "pipeline-health / Publishers / G": column("duplicates_total"),
+    "pipeline-health / Publishers / H": column("residue"),
+    "pipeline-health / Publishers / I": column("ring_capacity"),
+    "pipeline-health / Publishers over time / A": publisher_states,
+    "pipeline-health / Waiting by publisher / A": column("waiting"),
+    "pipeline-health / Received per second by outcome / A": lambda a: a.rate("trades_total"),
+    "pipeline-health / Received per second by outcome / B": lambda a: a.rate(
+        "telemetry_duplicates_total"
+    ),
+    "pipeline-health / Received per second by outcome / C": lambda a: a.rate(
+        "telemetry_rejected_total"
+    ),
+    "pipeline-health / Received per second by outcome / D": lambda a: a.rate(
+        "telemetry_beats_total"
+    ),
+    "pipeline-health / Rejected per second by reason / A": lambda a: {
+        key: value
+        for key, value in a.recorded(
+            "instance_reason:telemetry_rejected:rate1m", ("reason",)
+        ).items()
+        if value > 0
+    },
+    "pipeline-health / Untracked trades per second / A": lambda a: a.rate(
+        "telemetry_untracked_total"
+    ),
+    "pipeline-health / Receiver over time / A": lambda a: a.instances(lambda s: 2),
+    "pipeline-health / Receiver load / A": lambda a: a.recorded(
+        "instance:telemetry_receiver_busy:rate1m", ("instance",)
+    ),
+    "pipeline-health / Queue / A": lambda a: a.instances(lambda s: 0),
+    "pipeline-health / Connections / A": lambda a: a.instances(lambda s: 1),
+    "pipeline-health / Connections refused per second / A": lambda a: {
+        frozenset({("reason", reason)}): 0 for reason in ("limit", "handshake")
+    },
+    "pipeline-health / Errors survived per second / A": lambda a: a.instances(lambda s: 0),
+}
+
+
+@dataclass(frozen=True)
+class Between:
+    """What no message decides is only known to lie between two figures from elsewhere."""
+
+    low: Callable[[Source], float]
+    high: Callable[[Source], float]
+
+
+MEASURED: dict[str, Between] = {
+    # by the operating system; Prometheus looked some seconds before or after
+    "pipeline-health / Memory / A": Between(
+        lambda s: s.rss_bytes * 0.8, lambda s: s.rss_bytes * 1.2
+    ),
+    "pipeline-health / Connections / B": Between(
+        lambda s: s.descriptors - 5, lambda s: s.descriptors + 5
+    ),
+    "pipeline-health / CPU / A": Between(lambda s: 0, lambda s: s.cpu_s / 3),
+    # a receiver that works comes round every 0.1 s, and at most 2 s late
+    "pipeline-health / Heartbeat age / A": Between(lambda s: 0, lambda s: 2),
+}
+
+
+def last_heard_s(world: World, source: Source) -> tuple[float, float]:
+    """Between which ages the last beats are: sent and counted."""
+    return (
+        world.moment_s - source.phases[-1].begins_s,
+        world.moment_s - source.phases[-2].ends_s,
+    )
+
+
+LAST_HEARD = "pipeline-health / Publishers / J"
+VALUED = [target for target in targets() if target.board != "alerts"]
+each_valued = pytest.mark.parametrize("target", VALUED, ids=lambda target: target.name)
+
+
+def close(expected: Values) -> Any:
+    """Equal but for the last digits: times are doubles here, and milliseconds in Prometheus."""
+    return pytest.approx(expected, rel=1e-6, abs=1e-9)
+
+
+def test_each_query_of_the_boards_has_an_oracle_and_no_oracle_is_for_nothing():
+    assert {target.name for target in VALUED} == {*EXACT, *MEASURED, LAST_HEARD}
+
+
+@pytest.mark.parametrize("name", EXACT)
+def test_the_answer_for_all_sidecars_is_what_the_input_gives(world, name):
+    (target,) = [target for target in VALUED if target.name == name]
+    asked = Asked(world, world.sources)
+    assert world.ask(target.expression()) == close(EXACT[name](asked))
+
+
+@pytest.mark.parametrize("name", EXACT)
+def test_the_answer_for_what_was_chosen_is_what_that_part_of_the_input_gives(world, name):
+    (target,) = [target for target in VALUED if target.name == name]
+    source = world.sources[1]
+    asked = Asked(world, [source], symbol="ETHUSDT", publisher="p3")
+    if "$symbol" not in target.query["expr"]:
+        asked = replace(asked, symbol=None)
+    if "$publisher" not in target.query["expr"]:
+        asked = replace(asked, publisher=None)
+    chosen = target.expression(
+        job="metrics-sidecar", instance=re.escape(source.name), symbol="ETHUSDT", publisher="p3"
+    )
+    assert world.ask(chosen.replace("\\", "\\\\")) == close(EXACT[name](asked))
+
+
+@pytest.mark.parametrize("name", MEASURED)
+def test_what_no_message_decides_is_what_others_see(world, name):
+    (target,) = [target for target in VALUED if target.name == name]
+    found = world.ask(target.expression())
+    for source in world.sources:
+        value = found.pop(frozenset({("instance", source.name)}))
+        assert MEASURED[name].low(source) <= value <= MEASURED[name].high(source)
+    assert found == {}
+
+
+def test_last_heard_is_when_the_last_beats_were_sent(world):
+    (target,) = [target for target in VALUED if target.name == LAST_HEARD]
+    found = world.ask(target.expression())
+    for source in world.sources:
+        low_s, high_s = last_heard_s(world, source)
+        for name in source.input.account.publishers:
+            value = found.pop(frozenset({("instance", source.name), ("publisher", name)}))
+            assert low_s - 0.01 <= value <= high_s + 0.01
+    assert found == {}
+
+
+def test_the_samples_that_prometheus_has_are_the_account_of_the_input(world):
+    """What the oracle of the rates rests on: each series, at its scrapes, first and last."""
+    for source in world.sources:
+        for key in source.values():
+            name, labels = key
+            pairs = ", ".join(f'{k}="{v}"' for k, v in labels)
+            selector = f'{name}{{instance="{source.name}"{", " if pairs else ""}{pairs}}}[5m]'
+            (found,) = world.prometheus.query(selector, world.alarm_s)
+            got = [(t_s, float(value)) for t_s, value in found["values"]]
+            wanted = source.samples(key, world.alarm_s)
+            assert got == wanted, name
+
+
+# The recording rules
+
+
+def recorded_rate(name: str, *by: str) -> Callable[[Source, float], Values]:
+    """Sums of rates over a minute, by some labels of one sidecar."""
+
+    def expected(source: Source, end_s: float) -> Values:
+        found: dict[frozenset[tuple[str, str]], float] = defaultdict(float)
+        for key in source.values():
+            if key[0] == name:
+                value = rate(source.samples(key, end_s), end_s, 60)
+                labels = dict(key[1])
+                if value is not None:
+                    found[frozenset((k, labels[k]) for k in by)] += value
+        return dict(found)
+
+    return expected
+
+
+def recorded_quantile(q: float) -> Callable[[Source, float], Values]:
+    buckets = recorded_rate("telemetry_event_age_seconds_bucket", "le")
+
+    def expected(source: Source, end_s: float) -> Values:
+        found = buckets(source, end_s)
+        return {NOTHING: histogram_quantile(q, {dict(k)["le"]: v for k, v in found.items()})}
+
+    return expected
+
+
+RECORDED = {
+    "instance_side:trades:rate1m": recorded_rate("trades_total", "side"),
+    "instance_side:volume:rate1m": recorded_rate("volume_total", "side"),
+    "instance_symbol_side:telemetry_symbol_trades:rate1m": recorded_rate(
+        "telemetry_symbol_trades_total", "symbol", "side"
+    ),
+    "instance:telemetry_event_age_seconds:p50_1m": recorded_quantile(0.5),
+    "instance:telemetry_event_age_seconds:p99_1m": recorded_quantile(0.99),
+    "instance_reason:telemetry_rejected:rate1m": recorded_rate(
+        "telemetry_rejected_total", "reason"
+    ),
+}
+BUSY = "instance:telemetry_receiver_busy:rate1m"
+
+
+def test_each_recording_rule_has_an_oracle():
+    assert set(RULES) == {*RECORDED, BUSY}
+
+
+@pytest.mark.parametrize("name", RECORDED)
+def test_a_recorded_series_is_what_the_input_gives(world, name):
+    """A rule may or may not have seen a scrape of the very moment of its evaluation."""
+    for source in world.sources:
+        at_s, found = recorded(world, name, source)
+        with_last = RECORDED[name](source, at_s)
+        without = RECORDED[name](source.without_last_scrape(at_s), at_s)
+        assert found in (close(with_last), close(without))
+
+
+def test_the_recorded_load_is_the_growth_of_the_busy_time(world):
+    for source in world.sources:
+        at_s, found = recorded(world, BUSY, source)
+        selector = f'telemetry_receiver_busy_seconds_total{{instance="{source.name}"}}[5m]'
+        (busy,) = world.prometheus.query(selector, at_s)
+        samples = [(t_s, float(value)) for t_s, value in busy["values"]]
+        candidates = [rate(samples, at_s, 60), rate(samples[:-1], at_s, 60)]
+        assert any(found == close({NOTHING: value}) for value in candidates)
+        assert samples[-1][1] <= source.cpu_s  # it cannot have worked for longer than the process
+
+
+def recorded(world: World, name: str, source: Source) -> tuple[float, Values]:
+    """The last evaluation before the moment, by labels other than job and instance."""
+    found: Values = {}
+    times = set()
+    for each in world.prometheus.query(f'{name}{{instance="{source.name}"}}[5s]', world.moment_s):
+        labels = {k: v for k, v in each["metric"].items() if k not in {"__name__", "job"}}
+        del labels["instance"]
+        at_s, value = each["values"][-1]
+        times.add(at_s)
+        found[frozenset(labels.items())] = float(value)
+    (at_s,) = times
+    return at_s, found
+
+
+# The board of alerts, the annotations, the variables
+
+
+def severities() -> dict[str, str]:
+    rules = yaml.safe_load((ROOT / "infra/prometheus/rules/alerts.yml").read_text())
+    return {
+        rule["alert"]: rule["labels"]["severity"]
+        for group in rules["groups"]
+        for rule in group["rules"]
+    }
+
+
+def test_the_board_of_alerts_counts_and_names_what_fires_and_nothing_else(world):
+    expected = world.expected_alerts()
+    by_name = {target.name: target for target in targets() if target.board == "alerts"}
+    severity_of = severities()
+    for severity in ("critical", "warning", "info"):
+        target = by_name.pop(f"alerts / {severity.capitalize()} / A")
+        count = sum(severity_of[name] == severity for name, _, _ in expected)
+        assert world.ask(target.expression(), world.alarm_s) == {NOTHING: count}
+    over_time = world.ask(by_name.pop("alerts / Alerts over time / A").expression(), world.alarm_s)
+    assert over_time == {
+        frozenset({("alertname", name), ("instance", instance)}): 2
+        for name, instance, _ in expected
+    }
+    now = world.ask(by_name.pop("alerts / Firing now / A").expression(), world.alarm_s)
+    named = {
+        (its["alertname"], its["instance"], its.get("publisher", its.get("reason", ""))): its
+        for its in map(dict, now)
+    }
+    assert set(named) == expected
+    assert all(its["severity"] == severity_of[its["alertname"]] for its in named.values())
+    began_s = world.alarm_s - min(source.phases[0].ends_s for source in world.sources)
+    assert all(0 <= for_s <= began_s for for_s in now.values())
+    assert by_name == {}
+
+
+def test_the_annotations_mark_starts_and_alerts(world):
+    notes = {each["name"]: each["expr"] for each in BOARDS["alerts"]["annotations"]["list"]}
+    started = world.ask(substitute(notes["Sidecar started"]))
+    for source in world.sources:
+        at_ms = started[frozenset({("instance", source.name)})]
+        assert at_ms == pytest.approx(source.started_s * 1000, abs=50)
+    marked = world.ask(substitute(notes["Alerts"]), world.alarm_s)
+    important = {name for name, severity in severities().items() if severity != "info"}
+    fired = {name for name, _, _ in world.expected_alerts()}
+    assert {dict(key)["alertname"] for key in marked} == fired & important
+
+
+def test_the_variables_offer_what_there_is(world):
+    offered = {}
+    for board in BOARDS.values():
+        for each in board["templating"]["list"]:
+            if each["type"] == "query":
+                query = re.fullmatch(r"label_values\((.+), (\w+)\)", each["query"])
+                found = world.prometheus.query(substitute(query[1]), world.moment_s)
+                offered[each["name"]] = {one["metric"][query[2]] for one in found}
+    assert offered == {
+        "job": {"metrics-sidecar"},
+        "instance": {source.name for source in world.sources},
+        "symbol": {"BTCUSDT", "ETHUSDT", "(none)"},
+        "publisher": {"p1", "p2", "p3"},
+    }
+
+
+def test_every_selector_matches_a_series_that_is_really_served_recorded_or_made_by_prometheus(
+    world,
+):
+    served = {
+        sample.name
+        for source in world.sources
+        for family in text_string_to_metric_families(source.served)
+        for sample in family.samples
+    }
+    known = served | set(RULES) | {"up", "ALERTS", "ALERTS_FOR_STATE"}
+    expressions = {target.expression() for target in targets()}
+    for expression in expressions | set(RULES.values()):
+        for selector in selectors(expression):
+            assert selector.name in known
+            if "severity" not in str(selector) and "pending" not in str(selector):
+                assert world.ask(f"count({selector})", world.alarm_s)
+
+
+# When nobody answers
+
+FADING = {"Event age p99"}
+"""What speaks of the last minute goes on doing so until the minute is over."""
+
+
+@pytest.mark.parametrize(
+    "target", [t for t in VALUED if t.panel["type"] == "stat"], ids=lambda target: target.name
+)
+def test_a_number_is_unknown_when_no_sidecar_answers(world, target):
+    found = alone(world.ask(target.expression(), world.away_s))
+    title = target.panel["title"]
+    if title == "Sidecar":
+        assert found == 0
+    else:
+        assert math.isnan(found) == (title not in FADING)

@@ -1,0 +1,112 @@
+"""The board *Alerts*: what needs somebody now, since when, and what to do.
+
+The runbook on it is that of docs/operations.md.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Final
+
+from grafana_foundation_sdk.builders.dashboard import Dashboard
+
+from panels import (
+    DANGER,
+    GOOD,
+    WARNING,
+    Column,
+    Query,
+    State,
+    board,
+    note,
+    number,
+    row,
+    rows,
+    timeline,
+)
+
+ROOT: Final = Path(__file__).resolve().parents[2]
+FIRING: Final = (State(1, "pending", WARNING), State(2, "firing", DANGER))
+ZERO: Final = "up{@} * 0"
+NAMED: Final = {
+    "alertname": "Alert",
+    "severity": "Severity",
+    "instance": "Sidecar",
+    "publisher": "Publisher",
+    "reason": "Reason",
+}
+
+
+def make() -> Dashboard:
+    """The board."""
+    return board(
+        "alerts",
+        "Alerts",
+        "What needs somebody now, since when, and what to do about it.",
+        [],
+        [
+            *(_firing(*kind) for kind in _SEVERITIES),
+            rows(
+                "Firing now",
+                "Each alert that fires, and for how long it has been true. Its runbook is below.",
+                NAMED,
+                [
+                    Column(
+                        "For",
+                        f"time() - max by ({', '.join(NAMED)}) (ALERTS_FOR_STATE{{@}}"
+                        ' and ignoring (alertstate) ALERTS{alertstate="firing", @})',
+                        unit="s",
+                    )
+                ],
+                sort_by="For",
+                size=(24, 7),
+            ),
+            timeline(
+                "Alerts over time",
+                "Pending: true, and not yet for long enough. Firing: somebody should look.",
+                Query(
+                    'max by (alertname, instance) (ALERTS{alertstate="firing", @} * 2'
+                    ' or ignoring (alertstate) ALERTS{alertstate="pending", @})',
+                    "{{alertname}} {{instance}}",
+                ),
+                FIRING,
+                size=(24, 8),
+            ),
+            row("Runbook"),
+            note(
+                "What to do",
+                "The runbook of every alert, as in docs/operations.md.",
+                runbook(),
+                size=(24, 30),
+            ),
+        ],
+    )
+
+
+_SEVERITIES: Final = (
+    (
+        "critical",
+        DANGER,
+        "Alerts that mean wrong or missing totals, or that nothing is counted: look now.",
+    ),
+    ("warning", WARNING, "Alerts that mean trouble ahead, or trouble of one publisher: look soon."),
+    ("info", GOOD, "What is good to know, such as a restart. Nothing to do."),
+)
+
+
+def _firing(severity: str, color: str, description: str) -> object:
+    return number(
+        severity.capitalize(),
+        description,
+        Query(f'count(ALERTS{{alertstate="firing", severity="{severity}", @}}) or max({ZERO})'),
+        width=8,
+        steps=[(1, color)],
+    )
+
+
+def runbook() -> str:
+    """The sections of the alerts, with links to other pages of the documents as plain words."""
+    page = (ROOT / "docs/operations.md").read_text()
+    sections = re.findall(r"^### [A-Z][A-Za-z]+\n.*?(?=^#|\Z)", page, re.MULTILINE | re.DOTALL)
+    return re.sub(r"\[([^\]]+)\]\((?!https?:)[^)]+\)", r"\1", "".join(sections)).strip() + "\n"
