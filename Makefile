@@ -20,7 +20,7 @@ apps-dev: install ## the same, and restart or reload on every change of a source
 apps-stop: install ## end a running apps-up from another terminal
 	$(APPS) stop
 demo: install ## both apps and a lively stream of trades, on temporary state, until Ctrl-C
-	@$(BIN)/python tools/demo.py
+	@$(BIN)/python tools/demo.py $(ARGS)
 sidecar-up: install ## only the sidecar
 	@$(BIN)/metrics-sidecar
 webapp-up: install ## only the desk

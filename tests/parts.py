@@ -147,34 +147,44 @@ class Apps:
 
 
 class Sidecar:
-    """One real sidecar on free ports, in an empty folder of its own."""
+    """One real sidecar on free ports, in a new folder of its own; `command` may replace what runs.
 
-    def __init__(self, folder: Path, **environment: str) -> None:
-        folder.mkdir(exist_ok=True)
+    It starts at once, and can be ended and started again on the same ports.
+    """
+
+    def __init__(self, folder: Path, *command: str) -> None:
+        folder.mkdir()
         port = free_port()
+        self.folder = folder
         self.instance = f"127.0.0.1:{port}"
         self.url = f"http://{self.instance}"
         self.zmq_address = f"tcp://127.0.0.1:{free_port()}"
-        self.log_path = folder / "sidecar.log"
-        self._environment = {
-            "PATH": os.environ["PATH"],
+        self._environment = ENVIRONMENT | {
             "SIDECAR_HTTP_PORT": str(port),
             "SIDECAR_ZMQ_BIND": self.zmq_address,
-            **environment,
         }
-        with self.log_path.open("w") as log:
+        self.start(*command)
+
+    def start(self, *command: str) -> None:
+        with (self.folder / "sidecar.log").open("a") as log:
             self.process = subprocess.Popen(
-                [Path(sys.executable).with_name("metrics-sidecar")],
-                cwd=folder,
+                command or [Path(sys.executable).with_name("metrics-sidecar")],
+                cwd=self.folder,
                 env=self._environment,
                 stdout=log,
                 stderr=log,
             )
-        until(lambda: fetch(f"{self.url}/health"), what="the sidecar")
+
+    def wait_until_healthy(self) -> None:
+        until(lambda: fetch(f"{self.url}/health"), 60, f"the health of {self.url}")
 
     def stop(self) -> None:
         self.process.terminate()
         self.process.wait(30)
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
 
 
 class Prometheus:

@@ -54,12 +54,14 @@ def test_the_page_of_the_contract_names_each_reason_and_no_other():
 
 
 def test_the_sample_of_the_settings_names_each_key_with_its_default():
+    from tools.infra_settings import Settings as Infra  # noqa: PLC0415
+
     from metrics_sidecar.settings import Settings as Sidecar  # noqa: PLC0415 - named alike
     from trading_app.settings import Settings as Desk  # noqa: PLC0415
 
     written = dict(re.findall(r"^#?([A-Z_]+)=(.*)$", read(".env.sample"), re.MULTILINE))
     expected = {}
-    for settings in (Sidecar, Desk):
+    for settings in (Sidecar, Desk, Infra):
         for name, field in settings.model_fields.items():
             prefix = settings.model_config.get("env_prefix", "")
             default = field.default

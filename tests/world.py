@@ -114,6 +114,8 @@ class World:
             Source(Sidecar(folder / "one"), one),
             Source(Sidecar(folder / "two"), two),
         ]
+        for source in self.sources:
+            source.sidecar.wait_until_healthy()
         self.prometheus = Prometheus(program, folder, *(s.sidecar.url for s in self.sources))
 
     def __enter__(self) -> World:

@@ -70,6 +70,8 @@ def _run(log: TextIO, environment: dict[str, str]) -> int:
     for name, command in parse_procfile((ROOT / "Procfile").read_text()).processes.items():
         manager.add_process(name, command, env=environment, cwd=str(ROOT))
     signal.signal(signal.SIGHUP, lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+    if parent := os.environ.get("APPS_PARENT"):
+        threading.Thread(target=_end_with, args=(int(parent),), daemon=True).start()
     announcer = subprocess.Popen([sys.executable, __file__, "announce"], start_new_session=True)
     try:
         manager.loop()
@@ -80,6 +82,13 @@ def _run(log: TextIO, environment: dict[str, str]) -> int:
         return 1
     asked_to_end = manager.returncode in {128 + signal.SIGINT, 128 + signal.SIGTERM}
     return 0 if asked_to_end else manager.returncode or 1
+
+
+def _end_with(parent: int) -> None:
+    """End the run of a program that was killed, and so could not end it."""
+    while os.getppid() == parent:
+        time.sleep(0.2)
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 class _Watcher(Process):  # type: ignore[misc]  # honcho has no types

@@ -13,9 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from endpoints import Endpoints, Listener, ProblemError, obstacle
+from infra_settings import Settings as InfraSettings
+from infra_settings import SettingsError, load_settings
 from run_lock import ROOT, running
 
-PREFIXES = ("WEBAPP_", "SIDECAR_", "MARKET_")
+PREFIXES = ("WEBAPP_", "SIDECAR_", "MARKET_", "GRAFANA_", "PROMETHEUS_", "ALERT")
 
 
 @dataclass(frozen=True)
@@ -34,16 +36,23 @@ def examine() -> list[Finding]:
     findings = [Finding(sys.version_info >= (3, 11), "Python 3.11 or newer", version)]
     try:
         endpoints = Endpoints()
+        load_settings()
         is_up = running() is not None
-    except ProblemError as problem:
+    except (ProblemError, SettingsError) as problem:
         return [*findings, Finding(False, "settings", str(problem))]
     findings.append(Finding(True, "settings", ".env" if Path(".env").exists() else "defaults"))
     findings += _unknown_keys(endpoints)
     findings += [_port(listener, is_up=is_up) for listener in endpoints.listeners()]
     findings += [
-        _program("prometheus", "apt-get install prometheus", "make test against a real Prometheus"),
+        _program("prometheus", "apt-get install prometheus", "make infra-local and make test"),
+        _program(
+            "prometheus-alertmanager",
+            "apt-get install prometheus-alertmanager",
+            "make infra-local, to send alerts, and make test",
+        ),
+        _program("docker", "install Docker Engine or Docker Desktop", "make infra-up"),
+        _program("docker-compose", "apt-get install docker-compose", "make test"),
         _program("chromium", "apt-get install chromium", "make test in a real browser"),
-        _program("docker", "install Docker Engine or Docker Desktop", "Grafana in containers"),
     ]
     return findings
 
@@ -51,6 +60,7 @@ def examine() -> list[Finding]:
 def _unknown_keys(endpoints: Endpoints) -> list[Finding]:
     """Keys that look like ours and that nobody reads: most likely misspelt."""
     known = {"SIDECAR_URL"}
+    known |= {str(field.validation_alias) for field in InfraSettings.model_fields.values()}
     for prefix, settings in (("SIDECAR_", endpoints.sidecar), ("WEBAPP_", endpoints.desk)):
         known |= {f"{prefix}{name}".upper() for name in type(settings).model_fields}
     lines = Path(".env").read_text("utf-8").splitlines() if Path(".env").exists() else []
