@@ -7,15 +7,19 @@ import json
 import socket
 import threading
 import time
+from dataclasses import replace
 
 import httpx
 import pytest
+import zmq
 
 from metrics_sidecar.exposition import Build, make_registry
 from metrics_sidecar.feed import LISTENERS_MAX
+from metrics_sidecar.history import SAMPLES_MAX
 from metrics_sidecar.http_app import create_app
-from metrics_sidecar.ledger import RECENT_MAX
+from metrics_sidecar.ledger import RECENT_MAX, SYMBOLS_MAX, Ledger
 from metrics_sidecar.receiver import Receiver
+from trade_telemetry import Trade
 
 PLAIN = b'{"type":"trade","side":"buy","qty":1.5,"ts":1790000000.5}'
 
@@ -262,10 +266,60 @@ def test_health_answers_head(sidecar):
         assert httpx.head(f"{sidecar.url}{path}").status_code == 200
 
 
-def test_the_history_has_a_sample_a_second(sidecar, push):
+def test_the_history_has_a_sample_a_second_of_this_life(sidecar, push):
     push.send(PLAIN)
     sidecar.until(lambda: sidecar.get("/api/history").json()["samples"][-1]["trades_buy"] == 1)
     answer = sidecar.get("/api/history").json()
-    assert answer["interval_s"] == 1
-    seconds = [sample["t_s"] for sample in answer["samples"]]
-    assert seconds == sorted(set(seconds))
+    times_s = [sample["at_s"] for sample in answer["samples"]]
+    assert len({int(at_s) for at_s in times_s}) == len(times_s)
+    assert round(answer["started_s"], 3) == times_s[0] < times_s[-1] <= answer["now_s"]
+    assert answer["samples"][0]["trades_buy"] == 0
+    newest = answer["samples"][-1]
+    assert (newest["volume_buy"], newest["trades_sell"], newest["rejected"]) == (1.5, 0, 0)
+    assert sum(newest["age_counts"]) == 1
+    assert len(newest["age_counts"]) == len(answer["age_bounds_s"]) + 1
+    assert 0 < newest["busy_s"] < answer["now_s"] - answer["started_s"]
+
+
+def test_the_history_by_symbol_names_what_its_marks_count(sidecar, push):
+    for symbol in ("BTCUSDT", "ETHUSDT", "ETHUSDT"):
+        push.send(f'{{"type":"trade","side":"sell","qty":1,"ts":1,"symbol":"{symbol}"}}'.encode())
+
+    def newest() -> dict[str, int]:
+        answer = sidecar.get("/api/history").json()
+        mark = answer["symbol_marks"][-1]
+        assert len(mark["trades_buy"]) == len(mark["trades_sell"])
+        return dict(zip(answer["symbols"], mark["trades_sell"], strict=False))
+
+    sidecar.until(lambda: newest() == {"(none)": 0, "BTCUSDT": 1, "ETHUSDT": 2})
+
+
+def test_a_sample_is_exact_at_its_moment_though_commits_are_further_apart(
+    receiver, free_ports, monkeypatch
+):
+    monkeypatch.setattr("metrics_sidecar.receiver.COMMIT_INTERVAL_S", 3_600)
+    receiver._committed_s = time.monotonic()
+    receiver.start()
+    with zmq.Context() as context, context.socket(zmq.PUSH) as push:
+        push.connect(receiver._bind)
+        push.send(PLAIN)
+        deadline_s = time.monotonic() + 10
+        while (
+            receiver.history.samples()[-1:] == [] or not receiver.history.samples()[-1].trades_buy
+        ):
+            assert time.monotonic() < deadline_s
+    receiver.stop()
+
+
+def test_the_longest_history_is_far_below_what_the_desk_takes(ask, receiver):
+    ledger = Ledger(0.0)
+    for number in range(SYMBOLS_MAX + 1):
+        symbol = f"{number:024}"  # as long as a symbol may be
+        ledger.apply(Trade("buy", 1_234_567.123456789, 1.0, symbol=symbol), 2.0)
+    receiver.snapshot = big = replace(ledger.snapshot(), age_counts=(10**9,) * 15)
+    for second in range(SAMPLES_MAX):
+        receiver.history.add(1_790_000_000.123 + second, big, 123_456.123456)
+    answer = ask("/api/history")
+    assert len(answer.json()["samples"]) == SAMPLES_MAX
+    assert len(answer.json()["symbol_marks"][-1]["trades_buy"]) == SYMBOLS_MAX + 2
+    assert len(answer.content) < 512 * 1024

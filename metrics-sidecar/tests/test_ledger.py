@@ -8,8 +8,7 @@ from decimal import Decimal
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metrics_sidecar.history import SAMPLES_MAX, History, quantile
-from metrics_sidecar.ledger import AGE_BOUNDS_S, NO_SYMBOL, RECENT_MAX, SYMBOLS_MAX, Ledger
+from metrics_sidecar.ledger import NO_SYMBOL, RECENT_MAX, SYMBOLS_MAX, Ledger
 from metrics_sidecar.publishers import OTHER
 from trade_telemetry import RejectReason, Trade
 from trade_telemetry.messages import Beat
@@ -141,35 +140,3 @@ def test_recent_trades_are_bounded_and_numbered():
         ledger.apply(trade(), NOW_S)
     recent = ledger.snapshot().recent
     assert [number for number, _, _ in recent] == list(range(6, RECENT_MAX + 6))
-
-
-def test_history_keeps_one_sample_a_second_and_fifteen_minutes():
-    history, ledger = History(), Ledger(NOW_S)
-    for second in range(SAMPLES_MAX + 10):
-        ledger.apply(trade(ts=NOW_S + second), NOW_S + second + 0.004)
-        assert history.add(NOW_S + second + 0.1, ledger.snapshot())
-        assert not history.add(NOW_S + second + 0.9, ledger.snapshot())
-    samples = history.samples()
-    assert len(samples) == SAMPLES_MAX
-    assert (samples[-1].trades_buy, samples[-1].volume_buy) == (SAMPLES_MAX + 10,) * 2
-    assert samples[-1].t_s - samples[0].t_s == SAMPLES_MAX - 1
-    assert 0.0025 < samples[-1].age_p50_s <= 0.005
-
-
-def test_a_second_without_trades_has_no_age():
-    history = History()
-    history.add(NOW_S, Ledger(NOW_S).snapshot())
-    assert history.samples()[0].age_p99_s is None
-
-
-@given(st.lists(st.floats(0, 59), min_size=1, max_size=200), st.sampled_from([0.5, 0.9, 0.99]))
-def test_a_quantile_lies_in_the_bucket_of_the_true_one(ages, q):
-    ledger = Ledger(NOW_S)
-    for age_s in ages:
-        ledger.apply(Trade("buy", 1.0, 100.0), 100.0 + age_s)
-    found = quantile(ledger.snapshot().age_counts, q)
-    rank = q * len(ages)
-    true_s = sorted((100.0 + age_s) - 100.0 for age_s in ages)[max(0, -int(-rank // 1) - 1)]
-    upper_s = next(bound for bound in AGE_BOUNDS_S if true_s <= bound)
-    below = [bound for bound in AGE_BOUNDS_S if bound < upper_s]
-    assert (below[-1] if below else 0) <= found <= upper_s

@@ -22,7 +22,7 @@ class PretendSidecar:
 
     def __init__(self) -> None:
         self.answer: Summary | Away[Summary] = summary()
-        self.past: History | Away[History] = History(interval_s=1, samples=())
+        self.past: History | Away[History] = life({})
 
     def summary(self) -> Summary | Away[Summary]:
         return self.answer
@@ -33,7 +33,8 @@ class PretendSidecar:
     def leave(self, reason: str = "nothing answers at http://127.0.0.1:8001") -> None:
         last = self.answer.last if isinstance(self.answer, Away) else self.answer
         self.answer = Away(reason, NOW_S - 60, last, NOW_S - 60 if last else None)
-        self.past = Away(reason, NOW_S - 60, None, None)
+        past = self.past.last if isinstance(self.past, Away) else self.past
+        self.past = Away(reason, NOW_S - 60, past, NOW_S - 60)
 
 
 def summary(**changes: object) -> Summary:
@@ -46,6 +47,37 @@ def summary(**changes: object) -> Summary:
         "volume": {"buy": 0, "sell": 0},
     }
     return Summary.model_validate(body | changes)
+
+
+def life(totals: dict[float, tuple[int, int]], **changes: object) -> History:
+    """A history with these totals (buys, sells) at seconds after NOW_S, and its fields changed.
+
+    A buy has a volume of 0.5, a sell of 2; each trade is 1 to 10 ms old; half the time is busy.
+    """
+    samples = [
+        {
+            "at_s": NOW_S + after_s,
+            "trades_buy": buys,
+            "trades_sell": sells,
+            "volume_buy": buys * 0.5,
+            "volume_sell": sells * 2.0,
+            "age_counts": (0, buys + sells, 0),
+            "busy_s": 500 + after_s / 2,
+        }
+        for after_s, (buys, sells) in totals.items()
+    ]
+    body = {
+        "now_s": NOW_S,
+        "started_s": NOW_S - 3600,
+        "age_bounds_s": (0.001, 0.01),
+        "samples": samples,
+    }
+    return History.model_validate(body | changes)
+
+
+@pytest.fixture
+def make_life() -> Callable[..., History]:
+    return life
 
 
 @pytest.fixture

@@ -9,7 +9,15 @@ NOW_S = 1_790_000_002.0
 def samples(*counts, last_s=NOW_S):
     first_s = last_s - len(counts) + 1
     return [
-        Sample(t_s=first_s + place, trades_buy=buy, trades_sell=sell)
+        Sample(
+            at_s=first_s + place,
+            trades_buy=buy,
+            trades_sell=sell,
+            volume_buy=0,
+            volume_sell=0,
+            age_counts=(),
+            busy_s=0,
+        )
         for place, (buy, sell) in enumerate(counts)
     ]
 
@@ -41,6 +49,13 @@ def test_what_is_older_than_five_minutes_is_left_out():
 )
 def test_the_axis_grows_in_steps(most, end):
     assert ceiling(most) == end
+
+
+@pytest.mark.parametrize(
+    ("most", "least", "end"), [(0, 1, 1), (1.2, 1, 2), (2.5, 1, 5), (0.03, 0.01, 0.05), (7, 5, 10)]
+)
+def test_the_smallest_axis_is_the_one_asked_for(most, least, end):
+    assert ceiling(most, least) == end
 
 
 def test_the_sums_are_said_in_words_beside_a_chart_that_says_what_it_shows():

@@ -2,7 +2,18 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from trading_app.formats import age, clock, decimals_needed, duration, number, plural, quantity, utc
+from trading_app.formats import (
+    age,
+    clock,
+    decimals_needed,
+    duration,
+    known,
+    number,
+    plural,
+    quantity,
+    rate_decimals,
+    utc,
+)
 
 
 @pytest.mark.parametrize(
@@ -61,3 +72,15 @@ def test_a_time_is_shown_in_the_users_zone_and_in_utc_on_hover():
 
 def test_one_of_a_thing_has_no_s():
     assert [plural(count, "trade") for count in (0, 1, 2)] == ["0 trades", "1 trade", "2 trades"]
+
+
+@pytest.mark.parametrize(
+    ("rates", "decimals"),
+    [([], 2), ([None, 0.04], 2), ([9.99, 1], 2), ([10, 1], 1), ([999.9], 1), ([1000, None], 0)],
+)
+def test_a_column_of_rates_has_the_decimals_that_its_largest_needs(rates, decimals):
+    assert rate_decimals(rates) == decimals
+
+
+def test_what_is_not_known_is_a_dash_and_never_zero():
+    assert [known(value, 1) for value in (None, 0.0, 1234.56)] == ["—", "0.0", "1\u202f234.6"]

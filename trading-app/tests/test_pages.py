@@ -5,7 +5,7 @@ from streamlit.testing.v1 import AppTest
 
 from trade_telemetry.testing import RecordingPublisher
 from trading_app.desk import Desk
-from trading_app.sidecar_answers import History
+from trading_app.sidecar_client import Away
 from trading_app.ui import shared
 
 NOW_S = 1_790_000_000.0
@@ -104,7 +104,7 @@ def test_away_says_how_many_wait_and_where_nothing_is_known_shows_a_dash(
 ):
     publisher.connected = False
     sidecar.leave()
-    sidecar.answer = type(sidecar.answer)(sidecar.answer.reason, NOW_S, None, None)
+    sidecar.answer = sidecar.past = Away(sidecar.answer.reason, NOW_S, None, None)
     page = open_page()
     for _ in range(4):
         page = press(page, "buy")
@@ -207,16 +207,8 @@ def test_a_sidecar_in_trouble_is_said_plainly(open_page, sidecar, make_summary, 
     ) in text
 
 
-def test_the_chart_is_drawn_from_the_history(open_page, sidecar):
-    sidecar.past = History.model_validate(
-        {
-            "interval_s": 1,
-            "samples": [
-                {"t_s": NOW_S - 2, "trades_buy": 0, "trades_sell": 0},
-                {"t_s": NOW_S - 1, "trades_buy": 2, "trades_sell": 1},
-            ],
-        }
-    )
+def test_the_chart_is_drawn_from_the_history(open_page, sidecar, make_life):
+    sidecar.past = make_life({-2: (0, 0), -1: (2, 1)})
     page = open_page()
     assert "last 5 minutes: 2 buys, 1 sell" in html(page)
     assert len(page.get("arrow_vega_lite_chart") or page.get("vega_lite_chart")) == 1
@@ -234,14 +226,24 @@ def test_a_made_up_note_is_not_shown(open_page, note):
     assert toasts(open_page(traded=note)) == []
 
 
-def test_the_whole_app_runs_with_a_real_publisher_while_the_sidecar_is_away(
-    clean_settings, monkeypatch, free_port
-):
+@pytest.fixture
+def whole_app(clean_settings, monkeypatch, free_port):
+    """All pages, with a real publisher, while the sidecar is away."""
     monkeypatch.setenv("WEBAPP_ZMQ_ADDR", f"tcp://127.0.0.1:{free_port()}")
     monkeypatch.setenv("SIDECAR_URL", f"http://127.0.0.1:{free_port()}")
     for resource in (shared.settings, shared.publisher):
         resource.clear()
     page = AppTest.from_file(Path(shared.__file__).with_name("app.py"), default_timeout=20)
-    press(checked(page.run()), "buy")
-    assert "1 trade waits here" in html(checked(page.run()))
+    yield checked(page.run())
+    shared.publisher().close(0)
+
+
+def test_the_whole_app_runs_with_a_real_publisher_while_the_sidecar_is_away(whole_app):
+    press(whole_app, "buy")
+    assert "1 trade waits here" in html(checked(whole_app.run()))
     assert shared.publisher().close(0) == 1
+
+
+def test_each_page_has_links_to_the_others_and_says_which_one_it_is(whole_app):
+    assert '<span aria-current="page">Trade</span>' in html(whole_app)
+    assert [link.proto.label for link in whole_app.get("page_link")] == ["Live"]

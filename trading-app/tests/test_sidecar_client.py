@@ -154,6 +154,6 @@ def test_it_comes_back_by_itself(client, local):
     assert isinstance(client.summary(), Summary)
 
 
-def test_the_history_comes_over_http(client, local):
-    local.body = b'{"interval_s":1,"samples":[{"t_s":1,"trades_buy":2,"trades_sell":3}]}'
-    assert client.history().samples[0].trades_sell == 3
+def test_the_history_comes_over_http(client, local, make_life):
+    local.body = make_life({-1: (2, 3)}).model_dump_json().encode()
+    assert client.history() == make_life({-1: (2, 3)})

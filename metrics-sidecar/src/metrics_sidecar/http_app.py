@@ -20,7 +20,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from metrics_sidecar.feed import LISTENERS_MAX, Feed, FeedFullError, as_json
 from metrics_sidecar.history import SAMPLES_MAX
-from metrics_sidecar.ledger import SIDES, Snapshot
+from metrics_sidecar.ledger import AGE_BOUNDS_S, SIDES, Snapshot
 from metrics_sidecar.receiver import Receiver
 from trade_telemetry.messages import NANO
 
@@ -108,9 +108,12 @@ def _add_data(app: FastAPI, receiver: Receiver) -> None:
         }
         return _json(body | _summary(snapshot))
 
-    @app.get("/api/history", summary=f"The last {SAMPLES_MAX} seconds, oldest first")
+    @app.get(
+        "/api/history",
+        summary=f"Running totals in the last {SAMPLES_MAX} seconds, and by symbol in the last 60",
+    )
     async def history() -> Response:
-        return _json({"interval_s": 1, "samples": receiver.samples()})
+        return _json(_history(receiver))
 
 
 def _add_feed(app: FastAPI, feed: Feed) -> None:
@@ -156,6 +159,20 @@ def _summary(snapshot: Snapshot) -> dict[str, Any]:
             {"publisher": name, **asdict(totals)} for name, totals in snapshot.publishers.items()
         ],
         "recent": [as_json(applied) for applied in snapshot.recent[-RECENT_IN_SUMMARY_MAX:]],
+    }
+
+
+def _history(receiver: Receiver) -> dict[str, Any]:
+    """A gap between two samples is a time in which the receiver did not come round."""
+    marks = receiver.history.marks()  # before the names: a name may be new, a mark never is
+    snapshot = receiver.snapshot
+    return {
+        "now_s": time.time(),
+        "started_s": receiver.started_s,
+        "age_bounds_s": AGE_BOUNDS_S,
+        "samples": receiver.history.samples(),
+        "symbols": list(snapshot.symbols) if snapshot else [],
+        "symbol_marks": marks,
     }
 
 

@@ -15,7 +15,7 @@ import structlog
 import zmq
 
 from metrics_sidecar.connections import Connections
-from metrics_sidecar.history import History, Sample
+from metrics_sidecar.history import History
 from metrics_sidecar.ledger import Ledger, Snapshot
 from trade_telemetry.errors import RejectedMessageError
 from trade_telemetry.messages import FRAME_BYTES_MAX, RejectReason, Trade, decode
@@ -59,7 +59,7 @@ class Receiver:
     def __init__(self, bind: str) -> None:
         self._bind = bind
         self._ledger = Ledger(since_s=0.0)
-        self._history = History()
+        self.history = History()
         self._log = structlog.get_logger("receiver")
         self._stopping = threading.Event()
         self._in_multipart = False
@@ -102,6 +102,7 @@ class Receiver:
         self._heartbeat_s = time.monotonic()
         self._ledger = Ledger(self.started_s)
         self.snapshot = self._ledger.snapshot()
+        self.history.add(self.started_s, self.snapshot)  # what the first trades are counted from
         self._thread = threading.Thread(target=self._run, name="receiver", daemon=True)
         self._thread.start()
 
@@ -110,10 +111,6 @@ class Receiver:
         self._stopping.set()
         if self._thread is not None:
             self._thread.join()
-
-    def samples(self) -> list[Sample]:
-        """The last 15 minutes, one sample a second, oldest first."""
-        return self._history.samples()
 
     def heartbeat_age_s(self) -> float:
         """Seconds since the thread last came round; it does so at least five times a second."""
@@ -205,11 +202,12 @@ class Receiver:
             self._ledger.reject(RejectReason.OVERSIZED, count)
 
     def _commit_if_due(self) -> None:
-        now_s = time.monotonic()
-        if self._dirty and now_s >= self._committed_s + COMMIT_INTERVAL_S:
+        now_s = time.time()
+        sample_due = self.history.is_due(now_s)
+        commit_due = time.monotonic() >= self._committed_s + COMMIT_INTERVAL_S
+        if self._dirty and (commit_due or sample_due):  # a sample is exact at its moment
             self._commit()
-        snapshot = self.snapshot
-        if snapshot is not None and self._history.add(time.time(), snapshot):
+        if self.snapshot is not None and self.history.add(now_s, self.snapshot, self._busy_s):
             self._each_second()
 
     def _commit(self) -> None:

@@ -12,6 +12,7 @@ from typing import Protocol
 
 from trade_telemetry import PublisherStats, Receipt, Trade
 from trading_app.event_log import EventLog, OwnEvent
+from trading_app.lives import Lives, Past
 from trading_app.order_ticket import Problem, Ticket, parse
 from trading_app.sidecar_answers import History, Summary
 from trading_app.sidecar_client import Away
@@ -88,6 +89,7 @@ class Desk:
         self._sidecar = sidecar
         self._clock = clock
         self._first_started_s: float | None = None
+        self._lives = Lives()
         self.sidecar_address = sidecar_address
         self.log = EventLog(publisher.stats().source)
 
@@ -130,6 +132,16 @@ class Desk:
     def history(self) -> History | Away[History]:
         """Fetch the last minutes of the sidecar's counters."""
         return self._sidecar.history()
+
+    def past(self) -> Past:
+        """Fetch the same, together with what this desk saw of earlier lives of the sidecar."""
+        answer = self._sidecar.history()
+        if not isinstance(answer, Away):
+            return Past(answer.now_s, self._lives.add(answer))
+        lives, now_s = self._lives.all(), self._clock()
+        if answer.last is not None and answer.last_s is not None:
+            now_s = answer.last.now_s + (now_s - answer.last_s)
+        return Past(now_s, lives, answer.reason)
 
     def _restarted(self, summary: Summary | None) -> bool:
         if summary is None:

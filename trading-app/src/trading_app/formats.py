@@ -31,6 +31,17 @@ def decimals_needed(values: Iterable[float], most: int = DECIMALS_MAX) -> int:
     return max((len(fraction) for fraction in fractions), default=0)
 
 
+def rate_decimals(rates: Iterable[float | None]) -> int:
+    """Choose a column's decimals by its largest rate: 2 below 10, 1 below 1,000, else none."""
+    most = max((abs(rate) for rate in rates if rate is not None), default=0.0)
+    return 2 if most < 10 else 1 if most < 1_000 else 0
+
+
+def known(value: float | None, decimals: int = 0) -> str:
+    """Write a number, or that it is not known."""
+    return UNKNOWN if value is None else number(value, decimals)
+
+
 def plural(count: int, word: str) -> str:
     """Write a count with its word: "1 trade", "2 trades"."""
     return f"{number(count)} {word}" if count == 1 else f"{number(count)} {word}s"

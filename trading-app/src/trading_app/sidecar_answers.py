@@ -57,6 +57,14 @@ class CountedTrade(Answer):
     applied_s: float
 
 
+class SymbolTotals(Answer):
+    """What was counted of one symbol; "(none)" without one, "other" past 100 of them."""
+
+    symbol: str
+    trades: CountBySide
+    volume: VolumeBySide
+
+
 class Summary(Answer):
     """The totals since ``started_s``; ``recent`` is the newest last, at most 50."""
 
@@ -68,20 +76,41 @@ class Summary(Answer):
     volume: VolumeBySide
     last_trade_ts_s: float | None = None
     rejected: dict[str, int] = {}
+    symbols: tuple[SymbolTotals, ...] = ()
     publishers: tuple[PublisherState, ...] = ()
     recent: tuple[CountedTrade, ...] = ()
 
 
 class Sample(Answer):
-    """The counters at one second."""
+    """The totals at ``at_s`` since the sidecar's start; ``age_counts`` by bucket of event age."""
 
-    t_s: float
+    at_s: float
     trades_buy: int
     trades_sell: int
+    volume_buy: float
+    volume_sell: float
+    age_counts: tuple[int, ...]
+    busy_s: float
+
+
+class SymbolMark(Answer):
+    """Trades counted by symbol at ``at_s``, in the order of ``History.symbols``; may be shorter."""
+
+    at_s: float
+    trades_buy: tuple[int, ...]
+    trades_sell: tuple[int, ...]
 
 
 class History(Answer):
-    """Samples a second apart, oldest first, at most 900."""
+    """What one life of the sidecar, since ``started_s``, kept of its last 15 minutes.
 
-    interval_s: float
+    ``samples`` are about a second apart, oldest first, at most 900; where the receiver could not
+    look there are none. ``symbol_marks`` are five seconds apart and cover the last minute.
+    """
+
+    now_s: float
+    started_s: float
+    age_bounds_s: tuple[float, ...]
     samples: tuple[Sample, ...] = ()
+    symbols: tuple[str, ...] = ()
+    symbol_marks: tuple[SymbolMark, ...] = ()

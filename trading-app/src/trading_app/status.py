@@ -13,6 +13,7 @@ from trading_app.sidecar_client import Away
 State = Literal["live", "waiting", "stale", "away"]
 SILENT_AFTER_S: Final = 3.0
 STALE_AFTER_S: Final = 5.0
+QUIET_AFTER_S: Final = 60.0
 SHAPES: Final[dict[State, str]] = {"live": "●", "waiting": "◐", "stale": "◆", "away": "▲"}
 
 
@@ -50,6 +51,32 @@ def status(stats: PublisherStats, answer: Summary | Away[Summary], now_s: float)
             "If this stays, WEBAPP_ZMQ_ADDR is not where the sidecar listens (SIDECAR_ZMQ_BIND)",
         )
     return Status("live", f"{plural(live_publishers(answer), 'publisher')} · {_backlog(stats)}")
+
+
+def flow_status(status: Status, summary: Summary | None, quiet_s: float | None) -> Status:
+    """Say whether everything flows, where the sidecar itself is well.
+
+    ``quiet_s`` is how long ago a trade came, None if none came in the last quarter of an hour.
+    """
+    if status.state != "live" or summary is None:
+        return status
+    if summary.trades.buy + summary.trades.sell == 0:
+        return Status(
+            "waiting",
+            "the sidecar counts, and no trade has come yet",
+            "`make demo` shows a lively stream of trades; or press Buy on the page Trade",
+        )
+    if quiet_s is None or quiet_s > QUIET_AFTER_S:
+        last = "came more than 15 min ago" if quiet_s is None else f"came {age(quiet_s)}"
+        return Status(
+            "waiting",
+            f"the sidecar counts, and the last trade {last}",
+            "Nobody trades, or nobody is heard: the page Trade lists the publishers",
+        )
+    missing = sum(state.missing for state in summary.publishers)
+    flows = f"trades flow, but {plural(missing, 'trade')} went missing"
+    heard = plural(live_publishers(summary), "publisher")
+    return Status("live", f"{flows if missing else 'everything flows'} · {heard}")
 
 
 def _without_figures(stats: PublisherStats, away: Away[Summary], now_s: float) -> Status:

@@ -8,23 +8,34 @@ from typing import Final
 
 import streamlit as st
 
-from trading_app.ui import shared, trade
+from trading_app.ui import live, shared, trade
 from trading_app.ui.style import style_sheet
 
 ICON: Final = Path(__file__).with_name("icon.svg")
-ABOUT: Final = "Each trade is counted by the metrics-sidecar, and this page shows it."
+ABOUT: Final = "Each trade is counted by the metrics-sidecar, and these pages show it."
 
 
 def main() -> None:
-    """Draw the page that the address names."""
+    """Draw the page that the address names, below the links to all of them."""
+    desk = shared.desk()
+    pages = [
+        st.Page(partial(trade.show, desk), title="Trade", url_path="trade", default=True),
+        st.Page(partial(live.show, desk), title="Live", url_path="live"),
+    ]
+    page = st.navigation(pages, position="hidden")
     # Streamlit shows the menu, and in it the choice of theme, only when it has an entry of ours.
     st.set_page_config(
-        page_title="Trade", page_icon=str(ICON), layout="wide", menu_items={"About": ABOUT}
+        page_title=page.title, page_icon=str(ICON), layout="wide", menu_items={"About": ABOUT}
     )
     st.html(style_sheet())
-    show_trade = partial(trade.show, shared.desk())
-    pages = [st.Page(show_trade, title="Trade", url_path="trade", default=True)]
-    st.navigation(pages, position="hidden").run()
+    trade.keep_ticket()
+    with st.container(horizontal=True, key="pages"):
+        for each in pages:
+            if each is page:
+                st.html(f'<span aria-current="page">{each.title}</span>', width="content")
+            else:
+                st.page_link(each)
+    page.run()
 
 
 if __name__ == "__main__":

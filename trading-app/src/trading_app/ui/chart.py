@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import lru_cache
 from itertools import pairwise
 from typing import Any, Final
@@ -22,7 +23,6 @@ ALTERNATIVE_TEXT: Final = (
     "below it. The sums are in the text that follows."
 )
 _BARS: Final = SPAN_S // BAR_S
-_STEPS: Final = (5, 10, 20, 50)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ def bars(samples: Sequence[Sample], now_s: float) -> list[Bar]:
     last = int(now_s // BAR_S)
     buys, sells = [0] * _BARS, [0] * _BARS
     for before, after in pairwise(samples):
-        place = _BARS - 1 - (last - int(after.t_s // BAR_S))
+        place = _BARS - 1 - (last - int(after.at_s // BAR_S))
         if 0 <= place < _BARS:
             buys[place] += _growth(before.trades_buy, after.trades_buy)
             sells[place] += _growth(before.trades_sell, after.trades_sell)
@@ -56,14 +56,15 @@ def in_words(shown: Sequence[Bar]) -> str:
     return f"last 5 minutes: {plural(buys, 'buy')}, {plural(sells, 'sell')}"
 
 
-def ceiling(most: int) -> int:
-    """Find the end of the axis: 5, 10, 20, 50, 100 …; it grows in steps, not with each trade."""
-    scale = 1
-    while True:
-        for step in _STEPS:
-            if most <= step * scale:
-                return step * scale
-        scale *= 10
+def ceiling(most: float, least: float = 5) -> float:
+    """Find the end of the axis: 5, 10, 20, 50 …; it grows in steps, not with each trade.
+
+    ``least`` is 1, 2 or 5 times a power of ten, and the smallest end.
+    """
+    top = Decimal(str(least))
+    while top < most:
+        top *= Decimal("2.5") if top.normalize().as_tuple().digits == (2,) else 2
+    return int(top) if top == int(top) else float(top)
 
 
 def chart(shown: Sequence[Bar]) -> dict[str, Any]:
@@ -82,7 +83,7 @@ def chart(shown: Sequence[Bar]) -> dict[str, Any]:
 
 
 @lru_cache(maxsize=64)
-def _frame(top: int) -> dict[str, Any]:
+def _frame(top: float) -> dict[str, Any]:
     """Everything but the data; kept, because Altair takes 50 ms to check it."""
     drawn: alt.Chart = (
         alt.Chart(alt.NamedData("trades"), description=ALTERNATIVE_TEXT, height=HEIGHT_PX)
@@ -106,7 +107,7 @@ def _seconds() -> alt.X:
     return alt.X("from", type="quantitative", axis=axis, scale=scale, title=None, bin="binned")
 
 
-def _count(top: int) -> alt.Y:
+def _count(top: float) -> alt.Y:
     axis = alt.Axis(
         values=[-top, 0, top],
         labelExpr="abs(datum.value)",

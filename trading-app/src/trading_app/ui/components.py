@@ -18,17 +18,22 @@ from trading_app.formats import (
 )
 from trading_app.order_ticket import Problem
 from trading_app.sidecar_answers import Summary
-from trading_app.status import SHAPES
+from trading_app.status import SHAPES, Status
 
 
 def status_line(view: View) -> str:
     """Answer the question "does it count?", and say what to do when it does not."""
-    status = view.status
+    return answer_line(view.status, _room(view))
+
+
+def answer_line(status: Status, details: str) -> str:
+    """Write a page's first line: state and words, and below them the cure and details (HTML)."""
+    below = " · ".join(filter(None, (_cure(status.cure), details)))
     return (
         f'<div class="ta-status ta-{status.state}" role="status">'
         f'<span class="ta-shape" aria-hidden="true">{SHAPES[status.state]}</span>'
         f"<b>{status.state}</b><span>· {escape(status.words)}</span>"
-        f'<span class="ta-cure">{_cure(status.cure)}{_room(view)}</span></div>'
+        f'<span class="ta-cure">{below}</span></div>'
     )
 
 
@@ -46,8 +51,7 @@ def _room(view: View) -> str:
 def _cure(cure: str) -> str:
     """Set what stands between backquotes as a command."""
     parts = escape(cure).split("`")
-    text = "".join(f"<code>{part}</code>" if odd % 2 else part for odd, part in enumerate(parts))
-    return f"{text} · " if text else ""
+    return "".join(f"<code>{part}</code>" if odd % 2 else part for odd, part in enumerate(parts))
 
 
 def heading(text: str, note: str = "") -> str:
@@ -60,9 +64,9 @@ def totals(view: View, zone: tzinfo) -> str:
     summary = view.summary
     if summary is None:
         tiles = (
-            _tile("Buys", UNKNOWN, f"volume {UNKNOWN}", "ta-buy", view.away or "")
-            + _tile("Sells", UNKNOWN, f"volume {UNKNOWN}", "ta-sell", view.away or "")
-            + _tile("Last trade", UNKNOWN, UNKNOWN, "", view.away or "")
+            tile("Buys", UNKNOWN, f"volume {UNKNOWN}", "ta-buy", view.away or "")
+            + tile("Sells", UNKNOWN, f"volume {UNKNOWN}", "ta-sell", view.away or "")
+            + tile("Last trade", UNKNOWN, UNKNOWN, "", view.away or "")
         )
         return f'<div class="ta-totals ta-old">{tiles}</div>'
     decimals = decimals_needed([summary.volume.buy, summary.volume.sell], most=4)
@@ -70,25 +74,27 @@ def totals(view: View, zone: tzinfo) -> str:
     old = " ta-old" if view.away else ""
     return (
         f'<div class="ta-totals{old}">'
-        + _tile("Buys", number(summary.trades.buy), f"volume {volume['buy']}", "ta-buy")
-        + _tile("Sells", number(summary.trades.sell), f"volume {volume['sell']}", "ta-sell")
-        + _last_trade(view, summary, zone)
+        + tile("Buys", number(summary.trades.buy), f"volume {volume['buy']}", "ta-buy")
+        + tile("Sells", number(summary.trades.sell), f"volume {volume['sell']}", "ta-sell")
+        + last_trade(view, summary, zone)
         + "</div>"
     )
 
 
-def _tile(label: str, big: str, small: str, css: str = "", hover: str = "") -> str:
+def tile(label: str, big: str, small: str, css: str = "", hover: str = "") -> str:
+    """Write one figure, with its name above and a detail below; big and small are HTML."""
     return (
         f'<div title="{escape(hover)}"><div class="ta-label {css}">{label}</div>'
         f'<div class="ta-big">{big}</div><div class="ta-small">{small}</div></div>'
     )
 
 
-def _last_trade(view: View, summary: Summary, zone: tzinfo) -> str:
+def last_trade(view: View, summary: Summary, zone: tzinfo) -> str:
+    """Write how long ago the last trade happened, by its own time."""
     ts_s = summary.last_trade_ts_s
     if ts_s is None:
-        return _tile("Last trade", UNKNOWN, "none since it started", "", "No trade was counted yet")
-    return _tile("Last trade", age(view.now_s - ts_s), f"at {clock(ts_s, zone)}", "", utc(ts_s))
+        return tile("Last trade", UNKNOWN, "none since it started", "", "No trade was counted yet")
+    return tile("Last trade", age(view.now_s - ts_s), f"at {clock(ts_s, zone)}", "", utc(ts_s))
 
 
 def totals_note(view: View, zone: tzinfo, chart_in_words: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from importlib import import_module
 from pathlib import Path
 from typing import Final
 
@@ -25,6 +26,8 @@ def serve(settings: Settings, *, reload: bool) -> None:
     if reload:
         # Streamlit reloads modules only below the script's own folder or below PYTHONPATH.
         os.environ["PYTHONPATH"] = str(PACKAGE_DIR.parent)
+    # Altair trips over a pandas that another thread is just importing; so it is here beforehand.
+    import_module("pandas")
     app = st.App(
         PACKAGE_DIR / "ui" / "app.py", lifespan=_lifespan, middleware=[Middleware(QuietDisconnect)]
     )

@@ -18,6 +18,7 @@ def style_sheet() -> str:
         for name, shades in vars(palette).items()
         if isinstance(shades, Shades)
     )
+    colours += f"--buy-mark:{palette.BUY_MARK};--sell-mark:{palette.SELL_MARK};"
     return f"<style>.stApp{{{colours}}}\n{_SHEET.read_text(encoding='utf-8')}</style>"
 
 

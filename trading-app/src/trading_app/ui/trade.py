@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, tzinfo
 from typing import Final
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import streamlit as st
 
@@ -15,10 +13,12 @@ from trading_app.formats import UNKNOWN, quantity
 from trading_app.order_ticket import Ticket
 from trading_app.sidecar_client import Away
 from trading_app.ui import components, keyboard, tables
+from trading_app.ui.browser import zone
 from trading_app.ui.chart import bars, chart, in_words
 
 NO_SYMBOL: Final = "no symbol"
 SYMBOLS: Final = ("BTCUSDT", "ETHUSDT", "SOLUSDT", NO_SYMBOL)
+TICKET: Final = ("symbol", "quantity", "price")
 ROWS: Final = 50
 REDRAW_S: Final = 1.0
 _LIST_PX: Final = 344
@@ -46,6 +46,13 @@ def show(desk: Desk) -> None:
     _tell_form_trade()
 
 
+def keep_ticket() -> None:
+    """Keep what the ticket says while another page is open: Streamlit forgets what is not drawn."""
+    for field in TICKET:
+        if field in st.session_state:
+            st.session_state[field] = st.session_state[field]
+
+
 @st.fragment(run_every=REDRAW_S)
 def _status_line(desk: Desk) -> None:
     st.html(components.status_line(desk.look()))
@@ -62,9 +69,9 @@ def _ticket(desk: Desk) -> None:
     """Draw the ticket; the buttons' callbacks run before anything else of the next run."""
     with st.container(border=True, key="panel-ticket", gap="small"):
         st.selectbox("Symbol", SYMBOLS, key="symbol", accept_new_options=True)
+        st.session_state.setdefault("quantity", 1.0)
         st.number_input(
             "Quantity",
-            value=1.0,
             min_value=0.0,
             max_value=1e15,
             step=1.0,
@@ -127,22 +134,22 @@ def _tell_form_trade() -> None:
 @st.fragment(run_every=REDRAW_S)
 def _figures(desk: Desk) -> None:
     """Draw everything that moves by itself below the first line."""
-    view, zone = desk.look(), _zone()
+    view, here = desk.look(), zone()
     with st.container(border=True, key="panel-totals", gap="xsmall"):
         st.html(components.heading("counted by the sidecar", desk.sidecar_address))
-        st.html(components.totals(view, zone))
+        st.html(components.totals(view, here))
         shown = _history(desk, view)
-        st.html(components.totals_note(view, zone, shown))
+        st.html(components.totals_note(view, here, shown))
     own, everyone = st.columns(2, gap="small")
     with own, st.container(border=True, key="panel-own", gap="xsmall"):
         st.html(components.heading("your events"))
         with st.container(height=_LIST_PX, border=False, key="list-own"):
-            st.html(tables.own_events(desk.log.newest(ROWS), zone, view.now_s))
+            st.html(tables.own_events(desk.log.newest(ROWS), here, view.now_s))
     with everyone, st.container(border=True, key="panel-all", gap="xsmall"):
         st.html(components.heading("all publishers, live"))
         with st.container(height=_LIST_PX, border=False, key="list-all"):
             recent = view.summary.recent[::-1] if view.summary else ()
-            st.html(tables.all_trades(recent, zone, view))
+            st.html(tables.all_trades(recent, here, view))
 
 
 def _history(desk: Desk, view: View) -> str:
@@ -152,11 +159,3 @@ def _history(desk: Desk, view: View) -> str:
     shown = bars(history.samples if history else (), view.now_s)
     st.vega_lite_chart(chart(shown), width="stretch", key="history")
     return in_words(shown) if history else f"last 5 minutes: {UNKNOWN}"
-
-
-def _zone() -> tzinfo:
-    """Find the browser's time zone, or UTC where it does not say or we do not know it."""
-    try:
-        return ZoneInfo(st.context.timezone or "UTC")
-    except (ZoneInfoNotFoundError, ValueError):
-        return UTC
