@@ -5,6 +5,7 @@ import pytest
 from trading_app.formats import (
     age,
     clock,
+    decimals_in,
     decimals_needed,
     duration,
     known,
@@ -84,3 +85,11 @@ def test_a_column_of_rates_has_the_decimals_that_its_largest_needs(rates, decima
 
 def test_what_is_not_known_is_a_dash_and_never_zero():
     assert [known(value, 1) for value in (None, 0.0, 1234.56)] == ["—", "0.0", "1\u202f234.6"]
+
+
+@pytest.mark.parametrize(
+    ("values", "decimals"),
+    [([0.5, 12.25], 2), ([1_127_254.6016], 1), ([330_998.0048, 1.5], 2), ([1e12], 0), ([], 0)],
+)
+def test_a_narrow_column_gives_up_decimals_for_digits(values, decimals):
+    assert decimals_in(values, 8) == decimals

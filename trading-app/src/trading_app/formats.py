@@ -31,6 +31,13 @@ def decimals_needed(values: Iterable[float], most: int = DECIMALS_MAX) -> int:
     return max((len(fraction) for fraction in fractions), default=0)
 
 
+def decimals_in(values: Iterable[float], digits: int) -> int:
+    """Count the decimals, at most four, with which each value has at most so many digits."""
+    found = list(values)
+    whole = max((len(f"{abs(value):.0f}") for value in found), default=1)
+    return max(0, min(decimals_needed(found, most=4), digits - whole))
+
+
 def rate_decimals(rates: Iterable[float | None]) -> int:
     """Choose a column's decimals by its largest rate: 2 below 10, 1 below 1,000, else none."""
     most = max((abs(rate) for rate in rates if rate is not None), default=0.0)

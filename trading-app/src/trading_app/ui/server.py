@@ -76,6 +76,7 @@ def options(settings: Settings, *, reload: bool) -> dict[str, object]:
         # A full collection after each redraw costs 20 ms, and a second click in it is lost.
         "runner.postScriptGC": False,
         "client.showErrorDetails": "full" if reload else "none",
+        "client.showErrorLinks": False,  # they would send people, and the error, elsewhere
         "logger.hideWelcomeMessage": True,
         "logger.enableRich": False,
         **theme_options(),

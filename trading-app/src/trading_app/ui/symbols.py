@@ -9,10 +9,12 @@ from html import escape
 from typing import Final
 
 from trading_app.desk import View
-from trading_app.formats import clock, decimals_needed, known, number, rate_decimals
+from trading_app.formats import clock, decimals_in, known, number, quantity, rate_decimals
 from trading_app.sidecar_answers import Summary, SymbolTotals
 
 SHOWN_MAX: Final = 12
+VOLUME_DIGITS: Final = 8
+"""As many fit the column; a volume in full is on hover."""
 _LAST: Final = ("other", "(none)")
 _HEADS: Final = (
     '<th scope="col">symbol</th>'
@@ -73,17 +75,18 @@ def _together(others: Sequence[Row]) -> Row:
 
 
 def _table(shown: Sequence[Row], *, old: bool) -> str:
-    decimals = decimals_needed((v for row in shown for v in row.volume), most=4)
     rates = [rate for row in shown for rate in row.rates or ()]
     most = max((sum(row.rates or ()) for row in shown), default=0) or 1.0
-    body = "".join(_line(row, decimals, rate_decimals(rates), most) for row in shown)
+    body = "".join(_line(row, rate_decimals(rates), most) for row in shown)
     css = f"ta-rows ta-symbols{' ta-old' if old else ''}"
     return f'<table class="{css}"><thead><tr>{_HEADS}</tr></thead><tbody>{body}</tbody></table>'
 
 
-def _line(row: Row, decimals: int, rate_places: int, most: float) -> str:
+def _line(row: Row, rate_places: int, most: float) -> str:
+    decimals = decimals_in(row.volume, VOLUME_DIGITS)
     counts = "".join(
-        f'<td class="ta-num">{number(count)}<small>{number(volume, decimals)}</small></td>'
+        f'<td class="ta-num" title="volume {quantity(volume)}">'
+        f"{number(count)}<small>{number(volume, decimals)}</small></td>"
         for count, volume in zip(row.trades, row.volume, strict=True)
     )
     rates = "".join(
