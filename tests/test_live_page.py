@@ -77,10 +77,10 @@ def test_the_page_shows_exactly_what_was_published_by_side_and_by_symbol(apps, n
         assert tile(page, "Buys") == "Buys\n1\u202f209\nvolume 1\u202f806.875"
         assert tile(page, "Sells") == "Sells\n70\nvolume 87.500"
         assert rows(page) == {
-            "BTCUSDT": ["1\u202f200", "1\u202f800.000", "30", "7.500"],
-            "ETHUSDT": ["0", "0.000", "40", "80.000"],
+            "BTCUSDT": ["1\u202f200", "1\u202f800.0", "30", "7.5"],
+            "ETHUSDT": ["0", "0", "40", "80"],
             "SOLUSDT": ["7", "0.875", "0", "0.000"],
-            "(none)": ["2", "6.000", "0", "0.000"],
+            "(none)": ["2", "6", "0", "0"],
         }
         expect(page.get_by_text("everything flows")).to_be_visible()
         expect(page.get_by_text("nothing missing")).to_be_visible()
