@@ -25,8 +25,26 @@ class Target:
 
     @property
     def name(self) -> str:
-        """How the tests call it: board / panel / refId."""
-        return f"{self.board} / {self.panel['title']} / {self.query['refId']}"
+        """What a reader sees it under: board / panel / the column, or the legend of the line."""
+        where = f"{self.board} / {self.panel['title']}"
+        legend = self.query["legendFormat"]
+        if self.panel["type"] == "table":
+            return f"{where} / {self.column}"
+        return where if legend == "__auto" else f"{where} / {legend}"
+
+    @property
+    def column(self) -> str:
+        """The heading under which a table shows this query's values."""
+        (organize,) = [t for t in self.panel["transformations"] if t["id"] == "organize"]
+        several = len(self.panel["targets"]) > 1
+        field = f"Value #{self.query['refId']}" if several else "Value"
+        return organize["options"]["renameByName"][field]
+
+    def word(self, value: float) -> str:
+        """What the panel shows for a value that is a state."""
+        maps = self.panel["fieldConfig"]["defaults"]["mappings"]
+        (words,) = [each["options"] for each in maps if each["type"] == "value"]
+        return words[f"{value:g}"]["text"]
 
     def expression(self, **chosen: str) -> str:
         """The PromQL that Prometheus is asked, with variables as chosen, or all of them."""

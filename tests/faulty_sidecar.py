@@ -1,11 +1,12 @@
-"""A real sidecar with one fault on purpose, for alerts on what should never happen.
+"""A real sidecar with faults on purpose, for what should never happen and must be shown.
 
-``python tests/faulty_sidecar.py FAULT``. Nothing from outside can break these, so the fault is put
-around one function of the receiver's thread, and everything else is what ``metrics-sidecar`` runs:
+``python tests/faulty_sidecar.py FAULT...``. Nothing from outside can break these, so a fault is put
+around a function of the receiver's thread, and everything else is what ``metrics-sidecar`` runs:
 
 die       SIGUSR1 ends the thread, as an error that nobody foresaw would
 stall     SIGUSR1 holds the thread, SIGUSR2 lets it go on
-miscount  a trade of the symbol FORGOTTEN is left out of its publisher's account
+miscount  a trade of the symbol FORGOTTEN is left out of its publisher's account, one of the symbol
+          DOUBLED is in it twice, and one of the symbol FAILING is an error that nobody foresaw
 """
 
 from __future__ import annotations
@@ -49,14 +50,18 @@ def miscount() -> None:
     apply = Ledger.apply
 
     def apply_and_forget(self: Ledger, trade: Trade, now_s: float) -> bool:
+        if trade.symbol == "FAILING":
+            raise RuntimeError("on purpose")
         counted = apply(self, trade, now_s)
-        if trade.symbol == "FORGOTTEN":
-            self._publishers._publishers[trade.src].applied -= 1
+        error = {"FORGOTTEN": -1, "DOUBLED": 1}.get(trade.symbol, 0)
+        if error:
+            self._publishers._publishers[trade.src].applied += error
         return counted
 
     Ledger.apply = apply_and_forget
 
 
 if __name__ == "__main__":
-    {"die": die, "stall": stall, "miscount": miscount}[sys.argv.pop()]()
+    while len(sys.argv) > 1:
+        {"die": die, "stall": stall, "miscount": miscount}[sys.argv.pop()]()
     sys.exit(main())

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 Sample = tuple[float, float]
 
 
-def increase(samples: Sequence[Sample], end_s: float, window_s: float) -> float | None:
+def _increase(samples: Sequence[Sample], end_s: float, window_s: float) -> float | None:
     """The growth of a counter without resets over the window up to ``end_s``.
 
     The growth between the first and the last sample is stretched to the edges of the window: in
@@ -35,7 +35,7 @@ def increase(samples: Sequence[Sample], end_s: float, window_s: float) -> float 
 
 def rate(samples: Sequence[Sample], end_s: float, window_s: float) -> float | None:
     """The growth a second."""
-    grown = increase(samples, end_s, window_s)
+    grown = _increase(samples, end_s, window_s)
     return None if grown is None else grown / window_s
 
 

@@ -13,6 +13,7 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from importlib.metadata import version
 from typing import Any
 
 import pytest
@@ -21,7 +22,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.boards import BOARDS, selectors, substitute, targets
 from tests.known_input import Series, series
 from tests.parts import ROOT, need
-from tests.promql_oracle import histogram_quantile, increase, rate
+from tests.promql_oracle import histogram_quantile, rate
 from tests.world import WINDOW_S, Source, UndeterminedError, Values, World
 
 RULES = {
@@ -81,19 +82,10 @@ class Asked:
 
     def rate(self, name: str, by: Iterable[str] = (), **labels: str) -> Values:
         """Sums of rates over the window of the boards."""
-        return self._over_window(rate, name, by, labels)
-
-    def increase(self, name: str, by: Iterable[str] = (), **labels: str) -> Values:
-        """Sums of increases over the window of the boards."""
-        return self._over_window(increase, name, by, labels)
-
-    def _over_window(
-        self, function: Callable[..., float | None], name: str, by: Iterable[str], labels: Any
-    ) -> Values:
         end_s = self.world.moment_s
 
         def value(source: Source, key: Series, _: float) -> float:
-            found = function(source.samples(key, end_s), end_s, WINDOW_S)
+            found = rate(source.samples(key, end_s), end_s, WINDOW_S)
             assert found is not None
             return found
 
@@ -133,6 +125,7 @@ class Asked:
 
 
 NOTHING: frozenset[tuple[str, str]] = frozenset()
+SIDE = ("side",)
 PUBLISHER = ("instance", "publisher")
 
 
@@ -150,119 +143,95 @@ def lost_or_refused(asked: Asked) -> Values:
     return {NOTHING: missing + alone(asked.total("telemetry_publisher_refused_total"))}
 
 
-def heard(source: Source, world: World) -> bool:
-    """Whether the burst, and with it the last beats, is less than 3 s ago."""
-    return world.moment_s - source.phases[-2].ends_s < 3
-
-
-def publisher_states(asked: Asked) -> Values:
-    """2 for one that is heard, 1 for one that is silent, 0 for one that has ended."""
-    return {
-        frozenset((labels | {"instance": source.name}).items()): is_open
-        * (1 + heard(source, asked.world))
-        for source, labels, is_open in asked.each("telemetry_publisher_open")
-    }
-
-
 def newest_trade_age(asked: Asked) -> Values:
     newest_s = max(source.values()[series("last_trade_ts_seconds")] for source in asked.sources)
     return {NOTHING: max(asked.world.moment_s - newest_s, 0)}
 
 
 EXACT: dict[str, Callable[[Asked], Values]] = {
-    "trading-telemetry / Sidecar / A": lambda a: {NOTHING: 2},
-    "trading-telemetry / Buys / A": lambda a: a.total("trades_total", side="buy"),
-    "trading-telemetry / Sells / A": lambda a: a.total("trades_total", side="sell"),
-    "trading-telemetry / Trades per second / A": lambda a: a.rate("trades_total"),
-    "trading-telemetry / Last trade / A": newest_trade_age,
-    "trading-telemetry / Event age p99 / A": lambda a: a.recorded(
+    "trading-telemetry / Buys": lambda a: a.total("trades_total", side="buy"),
+    "trading-telemetry / Sells": lambda a: a.total("trades_total", side="sell"),
+    "trading-telemetry / Trades per second": lambda a: a.rate("trades_total"),
+    "trading-telemetry / Last trade": newest_trade_age,
+    "trading-telemetry / Event age p99": lambda a: a.recorded(
         "instance:telemetry_event_age_seconds:p99_1m", (), max
     ),
-    "trading-telemetry / Lost or refused / A": lost_or_refused,
-    "trading-telemetry / Trades per second by side / A": lambda a: a.rate(
-        "trades_total", by=("side",)
+    "trading-telemetry / Lost or refused": lost_or_refused,
+    "trading-telemetry / Trades per second by side / {{side}}": lambda a: a.rate(
+        "trades_total", by=SIDE
     ),
-    "trading-telemetry / Volume per second by side / A": lambda a: a.rate(
-        "volume_total", by=("side",)
+    "trading-telemetry / Volume per second by side / {{side}}": lambda a: a.rate(
+        "volume_total", by=SIDE
     ),
-    "trading-telemetry / Total trades by side / A": lambda a: a.total("trades_total", by=("side",)),
-    "trading-telemetry / Total volume by side / A": lambda a: a.total("volume_total", by=("side",)),
-    "trading-telemetry / Event age percentiles / A": lambda a: a.quantile(0.5),
-    "trading-telemetry / Event age percentiles / B": lambda a: a.quantile(0.9),
-    "trading-telemetry / Event age percentiles / C": lambda a: a.quantile(0.99),
-    "trading-telemetry / Event age / A": lambda a: a.increase(
+    "trading-telemetry / Total trades by side / {{side}}": lambda a: a.total(
+        "trades_total", by=SIDE
+    ),
+    "trading-telemetry / Total volume by side / {{side}}": lambda a: a.total(
+        "volume_total", by=SIDE
+    ),
+    "trading-telemetry / Event age percentiles / p50": lambda a: a.quantile(0.5),
+    "trading-telemetry / Event age percentiles / p90": lambda a: a.quantile(0.9),
+    "trading-telemetry / Event age percentiles / p99": lambda a: a.quantile(0.99),
+    "trading-telemetry / Event age / {{le}}": lambda a: a.rate(
         "telemetry_event_age_seconds_bucket", by=("le",)
     ),
-    "trading-telemetry / Health / A": lambda a: a.instances(lambda s: 2),
-    "trading-telemetry / Symbols / A": lambda a: a.total(
+    "trading-telemetry / Symbols / Buys": lambda a: a.total(
         "telemetry_symbol_trades_total", by=("symbol",), side="buy"
     ),
-    "trading-telemetry / Symbols / B": lambda a: a.total(
+    "trading-telemetry / Symbols / Sells": lambda a: a.total(
         "telemetry_symbol_trades_total", by=("symbol",), side="sell"
     ),
-    "trading-telemetry / Symbols / C": lambda a: a.total(
+    "trading-telemetry / Symbols / Bought": lambda a: a.total(
         "telemetry_symbol_volume_total", by=("symbol",), side="buy"
     ),
-    "trading-telemetry / Symbols / D": lambda a: a.total(
+    "trading-telemetry / Symbols / Sold": lambda a: a.total(
         "telemetry_symbol_volume_total", by=("symbol",), side="sell"
     ),
-    "trading-telemetry / Symbols / E": lambda a: a.recorded(
+    "trading-telemetry / Symbols / Trades/s": lambda a: a.recorded(
         "instance_symbol_side:telemetry_symbol_trades:rate1m", ("symbol",)
     ),
-    "trading-telemetry / Trades per second by symbol / A": lambda a: a.rate(
+    "trading-telemetry / Trades per second by symbol / {{symbol}}": lambda a: a.rate(
         "telemetry_symbol_trades_total", by=("symbol",)
     ),
-    "pipeline-health / Sidecar / A": lambda a: {NOTHING: 2},
-    "pipeline-health / Publishers heard / A": lambda a: {
-        NOTHING: sum(len(s.input.account.publishers) for s in a.sources if heard(s, a.world))
-    },
-    "pipeline-health / Residue / A": lambda a: {NOTHING: 0},
-    "pipeline-health / Missing / A": lambda a: a.total("telemetry_publisher_missing"),
-    "pipeline-health / Waiting / A": lambda a: a.total("telemetry_publisher_waiting"),
-    "pipeline-health / Refused / A": lambda a: a.total("telemetry_publisher_refused_total"),
-    "pipeline-health / Rejected / A": lambda a: a.total("telemetry_rejected_total"),
-    "pipeline-health / Duplicates / A": lambda a: a.total("telemetry_duplicates_total"),
-    "pipeline-health / Publishers / A": column("published_total"),
-    "pipeline-health / Publishers / B": column("applied_total"),
-    "pipeline-health / Publishers / C": column("rejected_total"),
-    "pipeline-health / Publishers / D": column("missing"),
-    "pipeline-health / Publishers / E": column("waiting"),
-    "pipeline-health / Publishers / F": column("refused_total"),
-    "pipeline-health / Publishers / G": column("duplicates_total"),
-    "pipeline-health / Publishers / H": column("residue"),
-    "pipeline-health / Publishers / I": column("ring_capacity"),
-    "pipeline-health / Publishers over time / A": publisher_states,
-    "pipeline-health / Waiting by publisher / A": column("waiting"),
-    "pipeline-health / Received per second by outcome / A": lambda a: a.rate("trades_total"),
-    "pipeline-health / Received per second by outcome / B": lambda a: a.rate(
+    "pipeline-health / Missing": lambda a: a.total("telemetry_publisher_missing"),
+    "pipeline-health / Waiting": lambda a: a.total("telemetry_publisher_waiting"),
+    "pipeline-health / Refused": lambda a: a.total("telemetry_publisher_refused_total"),
+    "pipeline-health / Rejected": lambda a: a.total("telemetry_rejected_total"),
+    "pipeline-health / Duplicates": lambda a: a.total("telemetry_duplicates_total"),
+    "pipeline-health / Publishers / Published": column("published_total"),
+    "pipeline-health / Publishers / Applied": column("applied_total"),
+    "pipeline-health / Publishers / Rejected": column("rejected_total"),
+    "pipeline-health / Publishers / Missing": column("missing"),
+    "pipeline-health / Publishers / Waiting": column("waiting"),
+    "pipeline-health / Publishers / Refused": column("refused_total"),
+    "pipeline-health / Publishers / Duplicates": column("duplicates_total"),
+    "pipeline-health / Publishers / Residue": column("residue"),
+    "pipeline-health / Publishers / Ring": column("ring_capacity"),
+    "pipeline-health / Waiting by publisher / {{publisher}} on {{instance}}": column("waiting"),
+    "pipeline-health / Received per second by outcome / applied": lambda a: a.rate("trades_total"),
+    "pipeline-health / Received per second by outcome / duplicate": lambda a: a.rate(
         "telemetry_duplicates_total"
     ),
-    "pipeline-health / Received per second by outcome / C": lambda a: a.rate(
+    "pipeline-health / Received per second by outcome / rejected": lambda a: a.rate(
         "telemetry_rejected_total"
     ),
-    "pipeline-health / Received per second by outcome / D": lambda a: a.rate(
+    "pipeline-health / Received per second by outcome / beat": lambda a: a.rate(
         "telemetry_beats_total"
     ),
-    "pipeline-health / Rejected per second by reason / A": lambda a: {
+    "pipeline-health / Rejected per second by reason / {{reason}}": lambda a: {
         key: value
         for key, value in a.recorded(
             "instance_reason:telemetry_rejected:rate1m", ("reason",)
         ).items()
         if value > 0
     },
-    "pipeline-health / Untracked trades per second / A": lambda a: a.rate(
+    "pipeline-health / Untracked trades per second / untracked": lambda a: a.rate(
         "telemetry_untracked_total"
     ),
-    "pipeline-health / Receiver over time / A": lambda a: a.instances(lambda s: 2),
-    "pipeline-health / Receiver load / A": lambda a: a.recorded(
+    "pipeline-health / Receiver load / {{instance}}": lambda a: a.recorded(
         "instance:telemetry_receiver_busy:rate1m", ("instance",)
     ),
-    "pipeline-health / Queue / A": lambda a: a.instances(lambda s: 0),
-    "pipeline-health / Connections / A": lambda a: a.instances(lambda s: 1),
-    "pipeline-health / Connections refused per second / A": lambda a: {
-        frozenset({("reason", reason)}): 0 for reason in ("limit", "handshake")
-    },
-    "pipeline-health / Errors survived per second / A": lambda a: a.instances(lambda s: 0),
+    "pipeline-health / Connections / {{instance}} connections": lambda a: a.instances(lambda s: 1),
 }
 
 
@@ -276,15 +245,14 @@ class Between:
 
 MEASURED: dict[str, Between] = {
     # by the operating system; Prometheus looked some seconds before or after
-    "pipeline-health / Memory / A": Between(
+    "pipeline-health / Memory / {{instance}}": Between(
         lambda s: s.rss_bytes * 0.8, lambda s: s.rss_bytes * 1.2
     ),
-    "pipeline-health / Connections / B": Between(
+    "pipeline-health / Connections / {{instance}} descriptors": Between(
         lambda s: s.descriptors - 5, lambda s: s.descriptors + 5
     ),
-    "pipeline-health / CPU / A": Between(lambda s: 0, lambda s: s.cpu_s / 3),
-    # a receiver that works comes round every 0.1 s, and at most 2 s late
-    "pipeline-health / Heartbeat age / A": Between(lambda s: 0, lambda s: 2),
+    # a receiver that works comes round every 0.2 s, and at most 2 s late
+    "pipeline-health / Heartbeat age / {{instance}}": Between(lambda s: 1e-9, lambda s: 2),
 }
 
 
@@ -296,9 +264,9 @@ def last_heard_s(world: World, source: Source) -> tuple[float, float]:
     )
 
 
-LAST_HEARD = "pipeline-health / Publishers / J"
-VALUED = [target for target in targets() if target.board != "alerts"]
-each_valued = pytest.mark.parametrize("target", VALUED, ids=lambda target: target.name)
+LAST_HEARD = "pipeline-health / Publishers / Last heard"
+TARGETS = {target.name: target for target in targets()}
+VALUED = [target for target in TARGETS.values() if target.board != "alerts"]
 
 
 def close(expected: Values) -> Any:
@@ -307,19 +275,21 @@ def close(expected: Values) -> Any:
 
 
 def test_each_query_of_the_boards_has_an_oracle_and_no_oracle_is_for_nothing():
-    assert {target.name for target in VALUED} == {*EXACT, *MEASURED, LAST_HEARD}
+    elsewhere = {name for name, *_ in (*WORDS, *LATER)} | {LAST_HEARD, OVER_TIME}
+    assert set(TARGETS) == {*EXACT, *MEASURED, *GROWING, *elsewhere}
+    assert not {*EXACT} & {*MEASURED, *GROWING}
 
 
 @pytest.mark.parametrize("name", EXACT)
 def test_the_answer_for_all_sidecars_is_what_the_input_gives(world, name):
-    (target,) = [target for target in VALUED if target.name == name]
+    target = TARGETS[name]
     asked = Asked(world, world.sources)
     assert world.ask(target.expression()) == close(EXACT[name](asked))
 
 
 @pytest.mark.parametrize("name", EXACT)
 def test_the_answer_for_what_was_chosen_is_what_that_part_of_the_input_gives(world, name):
-    (target,) = [target for target in VALUED if target.name == name]
+    target = TARGETS[name]
     source = world.sources[1]
     asked = Asked(world, [source], symbol="ETHUSDT", publisher="p3")
     if "$symbol" not in target.query["expr"]:
@@ -334,7 +304,7 @@ def test_the_answer_for_what_was_chosen_is_what_that_part_of_the_input_gives(wor
 
 @pytest.mark.parametrize("name", MEASURED)
 def test_what_no_message_decides_is_what_others_see(world, name):
-    (target,) = [target for target in VALUED if target.name == name]
+    target = TARGETS[name]
     found = world.ask(target.expression())
     for source in world.sources:
         value = found.pop(frozenset({("instance", source.name)}))
@@ -343,8 +313,7 @@ def test_what_no_message_decides_is_what_others_see(world, name):
 
 
 def test_last_heard_is_when_the_last_beats_were_sent(world):
-    (target,) = [target for target in VALUED if target.name == LAST_HEARD]
-    found = world.ask(target.expression())
+    found = world.ask(TARGETS[LAST_HEARD].expression())
     for source in world.sources:
         low_s, high_s = last_heard_s(world, source)
         for name in source.input.account.publishers:
@@ -427,9 +396,7 @@ def test_a_recorded_series_is_what_the_input_gives(world, name):
 def test_the_recorded_load_is_the_growth_of_the_busy_time(world):
     for source in world.sources:
         at_s, found = recorded(world, BUSY, source)
-        selector = f'telemetry_receiver_busy_seconds_total{{instance="{source.name}"}}[5m]'
-        (busy,) = world.prometheus.query(selector, at_s)
-        samples = [(t_s, float(value)) for t_s, value in busy["values"]]
+        samples = world.samples("telemetry_receiver_busy_seconds_total", source, at_s)
         candidates = [rate(samples, at_s, 60), rate(samples[:-1], at_s, 60)]
         assert any(found == close({NOTHING: value}) for value in candidates)
         assert samples[-1][1] <= source.cpu_s  # it cannot have worked for longer than the process
@@ -449,6 +416,139 @@ def recorded(world: World, name: str, source: Source) -> tuple[float, Values]:
     return at_s, found
 
 
+# States, as the words that a reader sees, and numbers of other moments
+
+SIDECAR = ("trading-telemetry / Sidecar", "pipeline-health / Sidecar")
+HEALTH = (
+    "trading-telemetry / Health / {{instance}}",
+    "pipeline-health / Receiver over time / {{instance}}",
+)
+PUBLISHERS = "pipeline-health / Publishers over time / {{publisher}} on {{instance}}"
+OVER_TIME = "alerts / Alerts over time / {{alertname}} {{instance}} {{publisher}}{{reason}}"
+
+
+def each_sidecar(first: str, second: str) -> Callable[[World], dict[frozenset, str]]:
+    def expected(world: World) -> dict[frozenset, str]:
+        words = zip(world.sources, (first, second), strict=True)
+        return {frozenset({("instance", source.name)}): word for source, word in words}
+
+    return expected
+
+
+def each_publisher(open_word: str) -> Callable[[World], dict[frozenset, str]]:
+    def expected(world: World) -> dict[frozenset, str]:
+        return {
+            frozenset({("instance", source.name), ("publisher", name)}): (
+                open_word if publisher.open else "ended"
+            )
+            for source in world.sources
+            for name, publisher in source.input.account.publishers.items()
+        }
+
+    return expected
+
+
+def worst(word: str) -> Callable[[World], dict[frozenset, str]]:
+    return lambda world: {NOTHING: word}
+
+
+WORDS: list[tuple[str, str, Callable[[World], dict[frozenset, str]]]] = [
+    *((name, "start_s", worst("live")) for name in SIDECAR),
+    *((name, "stalled_s", worst("stalled")) for name in SIDECAR),
+    *((name, "one_away_s", worst("away")) for name in SIDECAR),
+    *((name, "away_s", worst("away")) for name in SIDECAR),
+    *((name, "moment_s", each_sidecar("live", "live")) for name in HEALTH),
+    *((name, "stalled_s", each_sidecar("live", "stalled")) for name in HEALTH),
+    *((name, "one_away_s", each_sidecar("live", "away")) for name in HEALTH),
+    (PUBLISHERS, "moment_s", each_publisher("live")),
+    (PUBLISHERS, "alarm_s", each_publisher("silent")),
+]
+
+
+@pytest.mark.parametrize(("name", "moment", "expected"), WORDS)
+def test_a_state_is_shown_as_its_word(world, name, moment, expected):
+    target = TARGETS[name]
+    found = world.ask(target.expression(), getattr(world, moment))
+    assert {key: target.word(value) for key, value in found.items()} == expected(world)
+
+
+def publishers_known(world: World) -> float:
+    return sum(len(source.input.account.publishers) for source in world.sources)
+
+
+ZERO_AT_FIRST = [
+    "trading-telemetry / Buys",
+    "trading-telemetry / Sells",
+    "trading-telemetry / Lost or refused",
+    "pipeline-health / Publishers heard",
+    "pipeline-health / Residue",
+    "pipeline-health / Missing",
+    "pipeline-health / Waiting",
+    "pipeline-health / Refused",
+    "pipeline-health / Rejected",
+    "pipeline-health / Duplicates",
+]
+LATER: list[tuple[str, str, Callable[[World], Values]]] = [
+    *((name, "start_s", lambda world: {NOTHING: 0}) for name in ZERO_AT_FIRST),
+    ("pipeline-health / Publishers heard", "moment_s", lambda w: {NOTHING: publishers_known(w)}),
+    ("pipeline-health / Publishers heard", "alarm_s", lambda world: {NOTHING: 0}),
+    # one event in no count, and three counted twice
+    ("pipeline-health / Residue", "broken_s", lambda world: {NOTHING: 1 + 3}),
+    (
+        "pipeline-health / Queue / {{instance}}",
+        "broken_s",
+        lambda world: {frozenset({("instance", source.name)}): 0 for source in world.sources},
+    ),
+    *((f"alerts / {s}", "start_s", lambda world: {NOTHING: 0}) for s in ("Critical", "Warning")),
+    ("alerts / Info", "start_s", lambda world: {NOTHING: 0}),
+    ("alerts / Firing now / For", "start_s", lambda world: {}),
+]
+
+
+@pytest.mark.parametrize(("name", "moment", "expected"), LATER)
+def test_a_number_of_another_moment_is_what_had_happened_then(world, name, moment, expected):
+    found = world.ask(TARGETS[name].expression(), getattr(world, moment))
+    assert found == expected(world)
+
+
+def test_the_table_tells_whose_account_does_not_balance_and_by_how_much(world):
+    found = world.ask(
+        TARGETS["pipeline-health / Publishers / Residue"].expression(), world.broken_s
+    )
+    wrong = {dict(key)["publisher"]: value for key, value in found.items() if value}
+    assert wrong == {"forgotten": 1, "doubled": 3}
+
+
+GROWING = {
+    "pipeline-health / Connections refused per second / {{reason}}": (
+        "telemetry_connections_refused_total",
+        {"reason": "handshake"},
+        0,
+    ),
+    "pipeline-health / Errors survived per second / {{instance}}": (
+        "telemetry_receiver_errors_total",
+        {},
+        1,
+    ),
+    "pipeline-health / CPU / {{instance}}": ("process_cpu_seconds_total", {}, 1),
+}
+"""Counters that grew in one sidecar after the account was closed: their samples are the oracle."""
+
+
+@pytest.mark.parametrize("name", GROWING)
+def test_what_grew_after_the_account_was_closed_is_the_growth_of_its_samples(world, name):
+    metric, labels, index = GROWING[name]
+    source = world.sources[index]
+    samples = world.samples(metric, source, world.broken_s, **labels)
+    assert samples[0][1] < samples[-1][1]
+    expected = rate(samples, world.broken_s, WINDOW_S)
+    assert expected > 0
+    key = frozenset((labels or {"instance": source.name}).items())
+    assert world.ask(TARGETS[name].expression(), world.broken_s)[key] == pytest.approx(expected)
+    if metric != "process_cpu_seconds_total":
+        assert (samples[0][1], samples[-1][1]) == (0, 1)  # one stranger, one failure
+
+
 # The board of alerts, the annotations, the variables
 
 
@@ -461,38 +561,59 @@ def severities() -> dict[str, str]:
     }
 
 
-def test_the_board_of_alerts_counts_and_names_what_fires_and_nothing_else(world):
+def test_the_alerts_that_fire_are_counted_named_and_timed_and_nothing_else(world):
     expected = world.expected_alerts()
-    by_name = {target.name: target for target in targets() if target.board == "alerts"}
     severity_of = severities()
     for severity in ("critical", "warning", "info"):
-        target = by_name.pop(f"alerts / {severity.capitalize()} / A")
         count = sum(severity_of[name] == severity for name, _, _ in expected)
+        target = TARGETS[f"alerts / {severity.capitalize()}"]
         assert world.ask(target.expression(), world.alarm_s) == {NOTHING: count}
-    over_time = world.ask(by_name.pop("alerts / Alerts over time / A").expression(), world.alarm_s)
-    assert over_time == {
-        frozenset({("alertname", name), ("instance", instance)}): 2
-        for name, instance, _ in expected
-    }
-    now = world.ask(by_name.pop("alerts / Firing now / A").expression(), world.alarm_s)
-    named = {
-        (its["alertname"], its["instance"], its.get("publisher", its.get("reason", ""))): its
-        for its in map(dict, now)
-    }
-    assert set(named) == expected
-    assert all(its["severity"] == severity_of[its["alertname"]] for its in named.values())
+        assert world.ask(target.expression(), world.start_s) == {NOTHING: 0}
+    now = world.ask(TARGETS["alerts / Firing now / For"].expression(), world.alarm_s)
+    assert {which_alert(key) for key in now} == expected
+    assert all(its["severity"] == severity_of[its["alertname"]] for its in map(dict, now))
     began_s = world.alarm_s - min(source.phases[0].ends_s for source in world.sources)
-    assert all(0 <= for_s <= began_s for for_s in now.values())
-    assert by_name == {}
+    assert all(0 < for_s <= began_s for for_s in now.values())
+
+
+def test_an_alert_over_time_is_pending_before_it_fires(world):
+    target = TARGETS[OVER_TIME]
+    at_alarm = world.ask(target.expression(), world.alarm_s)
+    assert {which_alert(key) for key in at_alarm} == world.expected_alerts()
+    assert {target.word(value) for value in at_alarm.values()} == {"firing"}
+    pending = world.prometheus.query(
+        'ALERTS{alertname="DeliveryLagHigh", alertstate="pending"}[5m]', world.alarm_s
+    )
+    for each in pending:
+        moment_s, _ = each["values"][0]
+        found = world.ask(target.expression(), moment_s)
+        (value,) = [
+            value
+            for key, value in found.items()
+            if which_alert(key) == ("DeliveryLagHigh", each["metric"]["instance"], "")
+        ]
+        assert target.word(value) == "pending"
+    assert len(pending) == len(world.sources)
+
+
+def which_alert(key: frozenset[tuple[str, str]]) -> tuple[str, str, str]:
+    its = dict(key)
+    return its["alertname"], its["instance"], its.get("publisher", its.get("reason", ""))
 
 
 def test_the_annotations_mark_starts_and_alerts(world):
-    notes = {each["name"]: each["expr"] for each in BOARDS["alerts"]["annotations"]["list"]}
-    started = world.ask(substitute(notes["Sidecar started"]))
+    notes = {each["name"]: each for each in BOARDS["alerts"]["annotations"]["list"]}
+    starts = notes["Sidecar started"]
+    assert starts["useValueForTime"] is True
+    found = {
+        dict(key)["instance"]: (dict(key)["version"], value)
+        for key, value in world.ask(substitute(starts["expr"])).items()
+    }
     for source in world.sources:
-        at_ms = started[frozenset({("instance", source.name)})]
-        assert at_ms == pytest.approx(source.started_s * 1000, abs=50)
-    marked = world.ask(substitute(notes["Alerts"]), world.alarm_s)
+        at_ms = pytest.approx(source.started_s * 1000, abs=50)
+        assert found.pop(source.name) == (version("metrics-sidecar"), at_ms)
+    assert found == {}
+    marked = world.ask(substitute(notes["Alerts"]["expr"]), world.alarm_s)
     important = {name for name, severity in severities().items() if severity != "info"}
     fired = {name for name, _, _ in world.expected_alerts()}
     assert {dict(key)["alertname"] for key in marked} == fired & important
@@ -528,7 +649,7 @@ def test_every_selector_matches_a_series_that_is_really_served_recorded_or_made_
     for expression in expressions | set(RULES.values()):
         for selector in selectors(expression):
             assert selector.name in known
-            if "severity" not in str(selector) and "pending" not in str(selector):
+            if selector.name != "ALERTS":  # of which there are few, proven above
                 assert world.ask(f"count({selector})", world.alarm_s)
 
 
@@ -539,12 +660,10 @@ FADING = {"Event age p99"}
 
 
 @pytest.mark.parametrize(
-    "target", [t for t in VALUED if t.panel["type"] == "stat"], ids=lambda target: target.name
+    "target",
+    [t for t in VALUED if t.panel["type"] == "stat" and t.name not in SIDECAR],
+    ids=lambda target: target.name,
 )
 def test_a_number_is_unknown_when_no_sidecar_answers(world, target):
     found = alone(world.ask(target.expression(), world.away_s))
-    title = target.panel["title"]
-    if title == "Sidecar":
-        assert found == 0
-    else:
-        assert math.isnan(found) == (title not in FADING)
+    assert math.isnan(found) == (target.panel["title"] not in FADING)

@@ -87,6 +87,86 @@ def test_panel_units(board):
             assert {p["value"] for p in properties if p["id"] == "unit"} <= known
 
 
+DIMENSIONS = {
+    "s": "seconds",
+    "bytes": "bytes",
+    "percentunit": "ratio",
+    "locale": "count",
+    "short": "count",
+    "none": "state",
+}
+
+
+@each_target
+def test_the_unit_is_that_of_what_is_asked(target):
+    """By the metric's name, as Prometheus' conventions have it."""
+    (name, *_) = [selector.name for selector in selectors(target.expression())]
+    asks_seconds = re.match(r"histogram_quantile|time\(\) -|clamp_min\(time", target.query["expr"])
+    dimension = "count"
+    if re.match(r"telemetry_(receiver_up|publisher_open)$", name) or "max_over_time" in str(target):
+        dimension = "state"
+    elif name.endswith("busy:rate1m"):
+        dimension = "ratio"
+    elif name.endswith("_bytes"):
+        dimension = "bytes"
+    elif asks_seconds or ":p99" in name or name.endswith("heartbeat_age_seconds"):
+        dimension = "seconds"
+    elif target.panel["type"] == "heatmap":
+        dimension = "seconds"  # that of its axis
+    assert DIMENSIONS[shown_unit(target)] == dimension
+
+
+@pytest.mark.parametrize("target", [t for t in TARGETS if t.panel["type"] == "table"])
+def test_a_table_has_one_row_for_each_key_with_the_values_of_now(target):
+    merge, organize = target.panel["transformations"]
+    assert merge["id"] == "merge"
+    assert organize["options"]["excludeByName"] == {"Time": True}
+    assert (target.query["format"], target.query["instant"]) == ("table", True)
+    assert target.query["range"] is False
+
+
+def test_a_state_is_that_of_now_and_not_of_the_last_step_of_a_long_range():
+    for target in TARGETS:
+        if target.panel["type"] == "stat":
+            of_now = target.query["instant"] or target.panel["timeFrom"] == "15m"
+            assert of_now, target.name
+
+
+def test_the_event_age_turns_red_where_its_alert_fires():
+    (panel,) = [p for p in panels("trading-telemetry") if p["title"] == "Event age p99"]
+    *_, last = panel["fieldConfig"]["defaults"]["thresholds"]["steps"]
+    rules = (ROOT / "infra/prometheus/rules/alerts.yml").read_text()
+    assert f"instance:telemetry_event_age_seconds:p99_1m > {last['value']:g}\n" in rules
+    assert last["color"] == palette.DANGER_MARK
+
+
+def test_a_state_has_one_word_and_one_colour_on_every_board():
+    colors = {}
+    for target in TARGETS:
+        for each in target.panel["fieldConfig"]["defaults"].get("mappings", []):
+            if each["type"] == "value":
+                for result in each["options"].values():
+                    colors.setdefault(result["text"], set()).add(result["color"])
+    assert colors == {
+        "live": {palette.NEUTRAL_MARK},
+        "stalled": {palette.WARNING_MARK},
+        "silent": {palette.WARNING_MARK},
+        "pending": {palette.WARNING_MARK},
+        "away": {palette.DANGER_MARK},
+        "firing": {palette.DANGER_MARK},
+        "ended": {palette.MUTED.dark},
+    }
+
+
+def shown_unit(target):
+    config = target.panel["fieldConfig"]
+    if target.panel["type"] != "table":
+        return config["defaults"]["unit"]
+    (mine,) = [o for o in config["overrides"] if o["matcher"]["options"] == target.column]
+    (unit,) = [p["value"] for p in mine["properties"] if p["id"] == "unit"]
+    return unit
+
+
 @each_target
 def test_target_promql(target):
     assert list(nodes(target.expression()))

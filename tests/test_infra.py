@@ -32,7 +32,7 @@ ALERTMANAGER = ROOT / "infra/alertmanager/alertmanager.yml"
 NATIVE = "Debian GNU/Linux 12 (bookworm) [name=seccomp,profile=builtin name=cgroupns]"
 DESKTOP = "Docker Desktop [name=seccomp,profile=unconfined]"
 PORT_KEYS = ("PROMETHEUS_PORT", "ALERTMANAGER_PORT", "GRAFANA_PORT")
-PASSWORD = "pass $word ${HOME}'\""
+PASSWORD = "pass $word $HOME'\""
 FAKE_DOCKER = f"""#!{sys.executable}
 import os, subprocess, sys
 from pathlib import Path
@@ -695,7 +695,13 @@ def test_containers_that_do_not_become_healthy_are_one_line(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("key", "value"), [("GRAFANA_PORT", "0"), ("ALERT_WEBHOOK_URL", "ftp://secret")]
+    ("key", "value"),
+    [
+        ("GRAFANA_PORT", "0"),
+        ("ALERT_WEBHOOK_URL", "ftp://secret"),
+        ("GRAFANA_ADMIN_PASSWORD", "secret${HOME}"),
+        ("GRAFANA_ADMIN_PASSWORD", "secret$__file{/etc/hostname}"),
+    ],
 )
 def test_a_setting_that_cannot_be_used_is_one_line_that_names_the_key(tmp_path, key, value):
     line = complaint(infra("up", **environment_with(tmp_path, **{key: value})))
@@ -827,5 +833,6 @@ def test_doctor_names_a_misspelt_key_of_these_too(tmp_path, key):
 
 def test_doctor_names_what_is_missing(tmp_path):
     said = doctor(RUN_DIR=str(tmp_path), PATH=str(tmp_path))
-    for program in ("prometheus", "prometheus-alertmanager", "docker", "docker-compose"):
+    for program in ("prometheus", "prometheus-alertmanager", "docker-compose"):
         assert re.search(rf"-- +{program} +not here; for make", said), program
+    assert re.search(r"-- +docker +for make infra-up: there is no Docker here", said)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import signal
+import socket
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -11,11 +14,13 @@ from pathlib import Path
 import psutil
 import zmq
 from tests.known_input import Input, Series
-from tests.parts import Prometheus, Sidecar, fetch, until
+from tests.parts import ROOT, Prometheus, Sidecar, fetch, until
 from tests.promql_oracle import Sample
 
 WINDOW_S = 4.0
 """Over what the boards' rates run."""
+
+FAULTY = (sys.executable, str(ROOT / "tests/faulty_sidecar.py"), "stall", "miscount")
 
 Values = dict[frozenset[tuple[str, str]], float]
 """What a query answers: values by labels."""
@@ -103,8 +108,10 @@ class Source:
 class World:
     """Two sidecars, a Prometheus, and the moments as of which it is asked.
 
-    ``moment_s`` is right after the burst, ``alarm_s`` when everything that must fire fires, and
-    ``away_s`` when both sidecars have ended.
+    ``start_s`` is before anything came, ``moment_s`` right after the burst, ``alarm_s`` when all
+    that must fire fires and no publisher is heard any more, ``broken_s`` when the second sidecar
+    has miscounted and failed on purpose and a stranger has knocked at the first. Then the second
+    one is stalled (``stalled_s``), is gone (``one_away_s``), and at last both are (``away_s``).
     """
 
     def __init__(self, folder: Path, program: str) -> None:
@@ -112,7 +119,7 @@ class World:
         two = Input(2, ("p1", "p3"), ("BTCUSDT", "ETHUSDT", None), ending="p3")
         self.sources = [
             Source(Sidecar(folder / "one"), one),
-            Source(Sidecar(folder / "two"), two),
+            Source(Sidecar(folder / "two", *FAULTY), two),
         ]
         for source in self.sources:
             source.sidecar.wait_until_healthy()
@@ -123,7 +130,7 @@ class World:
 
     def __exit__(self, *_: object) -> None:
         for source in self.sources:
-            source.sidecar.stop()
+            source.sidecar.kill()
         self.prometheus.stop()
 
     def play(self) -> None:
@@ -131,6 +138,7 @@ class World:
         with zmq.Context() as context:
             pushes = [self._connect(context, source) for source in self.sources]
             self._settle()
+            self.start_s = time.time()
             self._send(pushes, Input.first_sight)
             self._settle()
             self._send(pushes, Input.burst)
@@ -139,13 +147,43 @@ class World:
                 source.look_from_outside()
             until(lambda: self.firing() >= self.expected_alerts(), 60, "the alerts")
             self.alarm_s = time.time()
+            self._settle()
             for source in self.sources:
-                source.scrapes = self._scrapes(source)
-                source.sidecar.stop()
+                scrapes = self._scrapes(source)
+                source.scrapes = {t_s: scrapes[t_s] for t_s in scrapes if t_s <= self.alarm_s}
+            self._break(pushes[1])
             for push in pushes:
                 push.close(linger=0)
         self.moment_s = round(max(map(Source.burst_seen_s, self.sources)) + 0.01, 3)
-        until(lambda: not any(map(self._answers, self.sources)), what="the end of both sidecars")
+        self._end()
+
+    def _break(self, push: zmq.Socket) -> None:
+        """Do what only a defect or a stranger does, and wait until it is scraped."""
+        one, two = self.sources
+        for seq, symbol in enumerate(("FORGOTTEN", "DOUBLED", "DOUBLED", "DOUBLED", "FAILING"), 1):
+            stamps = {"src": symbol.lower(), "epoch": 1, "seq": seq}
+            trade = {"type": "trade", "side": "buy", "qty": 1, "ts": time.time(), "symbol": symbol}
+            push.send_json(trade | stamps)
+        host, port = one.sidecar.zmq_address.removeprefix("tcp://").split(":")
+        with socket.create_connection((host, int(port))) as stranger:
+            stranger.sendall(b"GET / HTTP/1.1\r\n\r\n")
+            shown = 'telemetry_connections_refused_total{reason="handshake"} 1.0'
+            until(lambda: shown in fetch(f"{one.sidecar.url}/metrics"), what="the stranger")
+        shown = "telemetry_receiver_errors_total 1.0"
+        until(lambda: shown in fetch(f"{two.sidecar.url}/metrics"), what="the failure")
+        self._settle()
+        self.broken_s = round(min(max(self._scrapes(source)) for source in self.sources), 3)
+
+    def _end(self) -> None:
+        """Stall the second sidecar, end it, end the first."""
+        one, two = self.sources
+        two.sidecar.process.send_signal(signal.SIGUSR1)
+        until(lambda: self._is(two, "telemetry_receiver_up", 0), what="a stalled receiver")
+        self.stalled_s = time.time()
+        two.sidecar.kill()
+        until(lambda: self._is(two, "up", 0), what="the end of one sidecar")
+        self.one_away_s = time.time()
+        one.sidecar.stop()
         seen = f"max(max_over_time(up[{WINDOW_S:g}s]))"
         until(lambda: self.prometheus.value(seen) == 0, what="a window without them")
         self.away_s = time.time()
@@ -183,8 +221,8 @@ class World:
             t_s: float(took_s) for each in found for t_s, took_s in each["values"] if t_s in ups
         }
 
-    def _answers(self, source: Source) -> bool:
-        return self.prometheus.value(f'up{{instance="{source.name}"}}') == 1
+    def _is(self, source: Source, name: str, value: float) -> bool:
+        return self.prometheus.value(f'{name}{{instance="{source.name}"}}') == value
 
     def firing(self) -> set[tuple[str, str, str]]:
         """Each alert that fires: its name, its sidecar, its publisher or reason."""
@@ -206,6 +244,13 @@ class World:
                 if publisher.open:
                     expected.add(("PublisherSilent", source.name, name))
         return expected
+
+    def samples(self, name: str, source: Source, until_s: float, **labels: str) -> list[Sample]:
+        """What Prometheus itself has of one series in the five minutes before a moment."""
+        pairs = "".join(f', {key}="{value}"' for key, value in labels.items())
+        selector = f'{name}{{instance="{source.name}"{pairs}}}[5m]'
+        (found,) = self.prometheus.query(selector, until_s)
+        return [(t_s, float(value)) for t_s, value in found["values"]]
 
     def ask(self, expression: str, moment_s: float | None = None) -> Values:
         """What Prometheus answers as of a moment, by labels without job."""

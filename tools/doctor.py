@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from endpoints import Endpoints, Listener, ProblemError, obstacle
+from infra_docker import find_docker
 from infra_settings import Settings as InfraSettings
 from infra_settings import SettingsError, load_settings
-from run_lock import ROOT, running
+from run_lock import ROOT, RUN_DIR, running
 
 PREFIXES = ("WEBAPP_", "SIDECAR_", "MARKET_", "GRAFANA_", "PROMETHEUS_", "ALERT")
 
@@ -50,7 +51,7 @@ def examine() -> list[Finding]:
             "apt-get install prometheus-alertmanager",
             "make infra-local, to send alerts, and make test",
         ),
-        _program("docker", "install Docker Engine or Docker Desktop", "make infra-up"),
+        _docker(),
         _program("docker-compose", "apt-get install docker-compose", "make test"),
         _program("chromium", "apt-get install chromium", "make test in a real browser"),
     ]
@@ -85,6 +86,15 @@ def _port(listener: Listener, *, is_up: bool) -> Finding:
 def _program(name: str, cure: str, use: str) -> Finding:
     path = shutil.which(name)
     return Finding(path is not None, name, path or f"not here; for {use}: {cure}", needed=False)
+
+
+def _docker() -> Finding:
+    what = "docker"
+    try:
+        find_docker(load_settings(), RUN_DIR / "infra")
+    except (ProblemError, SettingsError) as problem:
+        return Finding(False, what, f"for make infra-up: {problem}", needed=False)
+    return Finding(True, what, "its engine answers")
 
 
 def main() -> int:

@@ -25,8 +25,18 @@ def _web_address(url: SecretStr) -> SecretStr:
     return url
 
 
+def _taken_as_written(password: SecretStr) -> SecretStr:
+    if "${" in password.get_secret_value() or "$__" in password.get_secret_value():
+        raise ValueError("Grafana would put something else in its place")
+    return password
+
+
 _Port = Annotated[int, Field(ge=1, le=65_535, description="a port from 1 to 65535")]
-_Password = Annotated[SecretStr, Field(description="a password")]
+_Password = Annotated[
+    SecretStr,
+    Field(description="a password without ${ and $__, which Grafana takes for names of others"),
+    AfterValidator(_taken_as_written),
+]
 _Url = Annotated[
     SecretStr,
     Field(description="an address like https://HOST/PATH, or empty"),

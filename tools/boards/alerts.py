@@ -14,6 +14,7 @@ from grafana_foundation_sdk.builders.dashboard import Dashboard
 from panels import (
     DANGER,
     GOOD,
+    RATE,
     WARNING,
     Column,
     Query,
@@ -57,6 +58,7 @@ def make() -> Dashboard:
                         f"time() - max by ({', '.join(NAMED)}) (ALERTS_FOR_STATE{{@}}"
                         ' and ignoring (alertstate) ALERTS{alertstate="firing", @})',
                         unit="s",
+                        decimals=0,
                     )
                 ],
                 sort_by="For",
@@ -66,9 +68,9 @@ def make() -> Dashboard:
                 "Alerts over time",
                 "Pending: true, and not yet for long enough. Firing: somebody should look.",
                 Query(
-                    'max by (alertname, instance) (ALERTS{alertstate="firing", @} * 2'
-                    ' or ignoring (alertstate) ALERTS{alertstate="pending", @})',
-                    "{{alertname}} {{instance}}",
+                    f"max by (alertname, instance, publisher, reason) ({_ever('firing')} * 2"
+                    f" or ignoring (alertstate) {_ever('pending')})",
+                    "{{alertname}} {{instance}} {{publisher}}{{reason}}",
                 ),
                 FIRING,
                 size=(24, 8),
@@ -93,6 +95,11 @@ _SEVERITIES: Final = (
     ("warning", WARNING, "Alerts that mean trouble ahead, or trouble of one publisher: look soon."),
     ("info", GOOD, "What is good to know, such as a restart. Nothing to do."),
 )
+
+
+def _ever(state: str) -> str:
+    """Whether an alert was in a state since the point before: a short one is not lost between."""
+    return f'max_over_time(ALERTS{{alertstate="{state}", @}}[{RATE}])'
 
 
 def _firing(severity: str, color: str, description: str) -> object:

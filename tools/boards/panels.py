@@ -100,14 +100,13 @@ def number(
     """A big number with its last minutes behind it; it takes the colour of the last step passed.
 
     Where the query has no answer it is not a number, shown as a dash: without that, Grafana would
-    go on showing the last number that there was.
+    go on showing the last number that there was. The time range is its own, for over a long one
+    the last point would be minutes old.
     """
-    known = replace(query, expression=f"{query.expression} or vector(NaN)")
-    panel = _dress(stat.Panel(), title, description, unit, (width, 4), known)
-    panel.reduce_options(common.ReduceDataOptions().calcs(["last"]))
+    panel = _stat(title, description, query, unit, width)
+    panel.time_from("15m").hide_time_override(True).max_data_points(1000)
     panel.graph_mode(common_models.BigValueGraphMode.AREA)
     panel.color_mode(common_models.BigValueColorMode.VALUE)
-    panel.mappings([_unknown()])
     return _color_by_steps(panel, [(None, color), *steps])
 
 
@@ -115,10 +114,18 @@ def state(
     title: str, description: str, query: Query, states: Sequence[State], *, width: int
 ) -> Panel:
     """The state of now, as a word on its colour."""
-    panel = number(title, description, query, unit="none", width=width)
+    panel = _stat(title, description, replace(query, instant=True), "none", width)
     panel.graph_mode(common_models.BigValueGraphMode.NONE)
     panel.color_mode(common_models.BigValueColorMode.BACKGROUND_SOLID)
-    return _name_states(panel, states)
+    _color_by_steps(panel, [(None, states[0].color)])
+    return panel.mappings([_words(states), _unknown()])
+
+
+def _stat(title: str, description: str, query: Query, unit: str, width: int) -> Panel:
+    known = replace(query, expression=f"{query.expression} or vector(NaN)")
+    panel = _dress(stat.Panel(), title, description, unit, (width, 4), known)
+    panel.reduce_options(common.ReduceDataOptions().calcs(["last"]))
+    return panel.mappings([_unknown()])
 
 
 def lines(
@@ -128,9 +135,9 @@ def lines(
     unit: str = "short",
     size: tuple[int, int] = (12, 7),
     colors: dict[str, str] | None = None,
-    top: float | None = None,
+    decimals: int | None = None,
 ) -> Panel:
-    """Lines over time from 0 up; ``colors`` fixes those of named lines, ``top`` the axis."""
+    """Lines over time from 0 up; ``colors`` fixes those of named lines."""
     panel = _dress(timeseries.Panel(), title, description, unit, size, *queries)
     panel.min(0).line_width(2).fill_opacity(12).span_nulls(False)
     panel.show_points(common_models.VisibilityMode.NEVER)
@@ -146,8 +153,10 @@ def lines(
         .mode(common_models.TooltipDisplayMode.MULTI)
         .sort(common_models.SortOrder.DESCENDING)
     )
-    if top is not None:
-        panel.max(top)
+    if unit == "percentunit":
+        panel.max(1)
+    if decimals is not None:
+        panel.decimals(decimals)
     for name, color in (colors or {}).items():
         panel.override_by_name(name, [_fixed(color)])
     return panel
@@ -161,13 +170,13 @@ def timeline(
     *,
     size: tuple[int, int] = (FULL_WIDTH, 4),
 ) -> Panel:
-    """States over time, one row for each series."""
+    """States over time, one row for each series; a time that nobody saw is a gap."""
     panel = _dress(statetimeline.Panel(), title, description, "none", size, query)
     panel.merge_values(True).row_height(0.8).fill_opacity(80).line_width(0)
     panel.show_value(common_models.VisibilityMode.AUTO)
     panel.legend(common.VizLegendOptions().show_legend(False))
     _color_by_steps(panel, [(None, states[0].color)])
-    return _name_states(panel, states)
+    return panel.mappings([_words(states)])
 
 
 def buckets(title: str, description: str, query: Query, *, size: tuple[int, int]) -> Panel:
@@ -186,7 +195,8 @@ class Column:
     name: str
     expression: str
     unit: str = "locale"
-    danger_above: float | None = None
+    decimals: int = 0
+    danger_at: float | None = None
 
 
 def rows(
@@ -214,10 +224,21 @@ def rows(
     panel.with_transformation(models.DataTransformerConfig("organize", options=options))
     panel.sort_by([common.TableSortByFieldState().display_name(sort_by).desc(True)])
     for column in columns:
-        properties = [models.DynamicConfigValue("unit", column.unit)]
-        if column.danger_above is not None:
-            properties += _danger_above(column.danger_above)
+        properties = [
+            models.DynamicConfigValue("unit", column.unit),
+            models.DynamicConfigValue("decimals", column.decimals),
+        ]
+        if column.danger_at is not None:
+            properties += _danger_at(column.danger_at)
         panel.override_by_name(column.name, properties)
+    return panel
+
+
+def dashed(panel: Panel, names: dict[str, list[float]]) -> Panel:
+    """Tell lines of one colour apart by their dashes (pixels on, pixels off)."""
+    for name, dash in names.items():
+        style = models.DynamicConfigValue("custom.lineStyle", {"fill": "dash", "dash": dash})
+        panel.override_by_name(name, [_fixed(GOOD), style])
     return panel
 
 
@@ -236,7 +257,7 @@ def _fixed(color: str) -> models.DynamicConfigValue:
     return models.DynamicConfigValue("color", {"mode": "fixed", "fixedColor": color})
 
 
-def _danger_above(limit: float) -> list[models.DynamicConfigValue]:
+def _danger_at(limit: float) -> list[models.DynamicConfigValue]:
     steps = [{"color": "text", "value": None}, {"color": DANGER, "value": limit}]
     return [
         models.DynamicConfigValue("thresholds", {"mode": "absolute", "steps": steps}),
@@ -253,12 +274,12 @@ def _color_by_steps(panel: Panel, steps: Sequence[tuple[float | None, str]]) -> 
     )
 
 
-def _name_states(panel: Panel, states: Sequence[State]) -> Panel:
+def _words(states: Sequence[State]) -> models.ValueMap:
     words = {
         str(each.value): models.ValueMappingResult(text=each.word, color=each.color)
         for each in states
     }
-    return panel.mappings([models.ValueMap(options=words), _unknown()])
+    return models.ValueMap(options=words)
 
 
 def _unknown() -> models.SpecialValueMap:
@@ -348,10 +369,13 @@ def _restarts() -> dashboard.AnnotationQuery:
         .datasource(SOURCE)
         .enable(True)
         .icon_color(GOOD)
-        .expr(f"process_start_time_seconds{{{MATCHERS}}} * 1000")
+        .expr(
+            f"process_start_time_seconds{{{MATCHERS}}} * 1000 * on (job, instance)"
+            f" group_left (version, commit) telemetry_build_info{{{MATCHERS}}}"
+        )
         .use_value_for_time(True)
         .title_format("{{instance}} started")
-        .text_format("Totals in memory began at 0 then.")
+        .text_format("version {{version}}, commit {{commit}}; its totals began at 0")
     )
 
 

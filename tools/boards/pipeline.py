@@ -65,7 +65,8 @@ def make() -> Dashboard:
     return board(
         "pipeline-health",
         "Pipeline health",
-        "Is anything lost? Each publisher's account, what was rejected, and how the sidecar fares.",
+        "Is anything lost? Each publisher's account, what was rejected, and how the sidecar fares. "
+        "The first line is of all publishers; a choice of some is for what follows.",
         [chooser("publisher", "Publisher", "telemetry_publisher_published_total")],
         [
             *_answer(),
@@ -118,12 +119,12 @@ def _answer() -> list[object]:
             f"sum(telemetry_publisher_missing{{@}} or {ZERO})",
             DANGER,
         ),
-        _count(
+        number(
             "Waiting",
             "Events in the publishers' rings, by their latest beats. A few are normal; a number "
             "that grows means that the sidecar is away or behind.",
-            f"sum(telemetry_publisher_waiting{{@}} or {ZERO})",
-            WARNING,
+            Query(f"sum(telemetry_publisher_waiting{{@}} or {ZERO})"),
+            width=3,
         ),
         _count(
             "Refused",
@@ -152,9 +153,6 @@ def _publishers() -> list[object]:
     def each(metric: str) -> str:
         return f"sum by (instance, publisher) (telemetry_publisher_{metric}{{{CHOSEN}}})"
 
-    def refused_or_none(metric: str) -> str:
-        return f"({each(metric)}) or ({each('applied_total')}) * 0"
-
     return [
         rows(
             "Publishers",
@@ -165,17 +163,18 @@ def _publishers() -> list[object]:
             [
                 Column("Published", each("published_total")),
                 Column("Applied", each("applied_total")),
-                Column("Rejected", each("rejected_total"), danger_above=1),
-                Column("Missing", each("missing"), danger_above=1),
+                Column("Rejected", each("rejected_total"), danger_at=1),
+                Column("Missing", each("missing"), danger_at=1),
                 Column("Waiting", each("waiting")),
-                Column("Refused", refused_or_none("refused_total"), danger_above=1),
+                Column("Refused", each("refused_total"), danger_at=1),
                 Column("Duplicates", each("duplicates_total")),
-                Column("Residue", each("residue"), danger_above=1),
+                Column("Residue", f"abs({each('residue')})", danger_at=1),
                 Column("Ring", each("ring_capacity")),
                 Column(
                     "Last heard",
                     f"time() - ({each('last_seen_timestamp_seconds')})",
                     unit="s",
+                    decimals=1,
                 ),
             ],
             sort_by="Published",
@@ -185,7 +184,7 @@ def _publishers() -> list[object]:
             "Publishers over time",
             "Live: heard in the last 3 s. Silent: it did not say that it ends and is not heard, "
             "which after 10 s is an alert. Ended: it said so.",
-            Query(PUBLISHER_QUERY, "{{publisher}}"),
+            Query(PUBLISHER_QUERY, "{{publisher}} on {{instance}}"),
             PUBLISHER,
             size=(12, 7),
         ),
@@ -193,7 +192,7 @@ def _publishers() -> list[object]:
             "Waiting by publisher",
             "Events in each ring, by its latest beat. It rises while the sidecar is away and "
             "falls to 0 when it is back; a ring that fills refuses trades.",
-            Query(f"telemetry_publisher_waiting{{{CHOSEN}}}", "{{publisher}}"),
+            Query(f"telemetry_publisher_waiting{{{CHOSEN}}}", "{{publisher}} on {{instance}}"),
         ),
     ]
 
@@ -247,7 +246,6 @@ def _sidecar() -> list[object]:
             Query("instance:telemetry_receiver_busy:rate1m{@}", one),
             unit="percentunit",
             size=(8, 6),
-            top=1,
         ),
         lines(
             "Queue",

@@ -19,6 +19,7 @@ from panels import (
     board,
     buckets,
     chooser,
+    dashed,
     lines,
     note,
     number,
@@ -33,8 +34,8 @@ HEALTH: Final = (
     State(1, "stalled", WARNING),
     State(2, "live", GOOD),
 )
-HEALTH_QUERY: Final = "(telemetry_receiver_up{@} + 1) or up{@} * 0"
-"""2 while the receiver works, 1 when it is stalled or dead, 0 when the sidecar does not answer."""
+HEALTH_QUERY: Final = "(telemetry_receiver_up{@} + 1) or up{@}"
+"""2 while the receiver works, 1 when it does not, 0 when the sidecar does not answer."""
 
 ABOUT: Final = """\
 **Every trade of the desk and of your bots, counted by the sidecar.** Totals count from the sidecar's start, which the
@@ -105,8 +106,9 @@ def _answer() -> list[object]:
         ),
         number(
             "Event age p99",
-            "99 in 100 trades of the last minute were counted within this time of happening. "
-            "Above 1 s an alert fires: see waiting, load and backlog on Pipeline health.",
+            "99 in 100 trades of the last minute were counted within this time of happening, by "
+            "the slowest of the sidecars chosen. Above 1 s an alert fires: see waiting, load and "
+            "queue on Pipeline health.",
             Query("max(instance:telemetry_event_age_seconds:p99_1m{@})"),
             unit="s",
             width=3,
@@ -153,32 +155,37 @@ def _over_time() -> list[object]:
             "Quantity counted since the sidecar started, in units of the instruments.",
             Query("sum by (side) (volume_total{@})", "{{side}}"),
             unit="locale",
+            decimals=4,
             size=(6, 7),
             colors=SIDES,
         ),
-        lines(
-            "Event age percentiles",
-            "From a trade's own time to its being counted, over the last seconds; linear within "
-            "the histogram's buckets. Empty while nobody trades. A step of p99 alone is a pause of "
-            "one publisher; all three together are a slow sidecar or clocks that differ.",
-            *(
-                Query(
-                    f"histogram_quantile({q}, sum by (le) "
-                    f"(rate(telemetry_event_age_seconds_bucket{{@}}[{RATE}])))",
-                    name,
-                )
-                for q, name in ((0.5, "p50"), (0.9, "p90"), (0.99, "p99"))
+        dashed(
+            lines(
+                "Event age percentiles",
+                "From a trade's own time to its being counted, over the last seconds; linear "
+                "within the histogram's buckets. Empty while nobody trades. A step of p99 alone is "
+                "a pause of one publisher; all three together are a slow sidecar or clocks that "
+                "differ.",
+                *(
+                    Query(
+                        f"histogram_quantile({q}, sum by (le) "
+                        f"(rate(telemetry_event_age_seconds_bucket{{@}}[{RATE}])))",
+                        name,
+                    )
+                    for q, name in ((0.5, "p50"), (0.9, "p90"), (0.99, "p99"))
+                ),
+                unit="s",
+                size=(6, 7),
+                colors={"p50": GOOD},
             ),
-            unit="s",
-            size=(6, 7),
-            colors={"p50": GOOD, "p90": WARNING, "p99": DANGER},
+            {"p90": [10, 4], "p99": [3, 4]},
         ),
         buckets(
             "Event age",
-            "How many trades fell into each span of age; darker is more. A second band above the "
-            "usual one is a publisher that is behind.",
+            "Trades a second in each span of age, over the last seconds; darker is more. A second "
+            "band above the usual one is a publisher that is behind.",
             Query(
-                f"sum by (le) (increase(telemetry_event_age_seconds_bucket{{@}}[{RATE}]))",
+                f"sum by (le) (rate(telemetry_event_age_seconds_bucket{{@}}[{RATE}]))",
                 "{{le}}",
                 format=PromQueryFormat.HEATMAP,
             ),
@@ -209,13 +216,14 @@ def _by_symbol() -> list[object]:
             [
                 Column("Buys", f'sum by (symbol) ({trades}{{side="buy", {chosen}}})'),
                 Column("Sells", f'sum by (symbol) ({trades}{{side="sell", {chosen}}})'),
-                Column("Bought", f'sum by (symbol) ({volume}{{side="buy", {chosen}}})'),
-                Column("Sold", f'sum by (symbol) ({volume}{{side="sell", {chosen}}})'),
+                Column("Bought", f'sum by (symbol) ({volume}{{side="buy", {chosen}}})', decimals=4),
+                Column("Sold", f'sum by (symbol) ({volume}{{side="sell", {chosen}}})', decimals=4),
                 Column(
                     "Trades/s",
                     "sum by (symbol) "
                     f"(instance_symbol_side:telemetry_symbol_trades:rate1m{{{chosen}}})",
                     unit="short",
+                    decimals=2,
                 ),
             ],
             sort_by="Buys",
