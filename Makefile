@@ -67,7 +67,7 @@ reset-state: install ## delete .state (your totals), after asking
 
 .PHONY: test test-alone check format screenshots
 test: install ## every test (ARGS="-k burst" for some), a file at a time on each of two workers
-	@$(PYTEST) -n 2 --dist loadfile $(ARGS)
+	@$(PYTEST) -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 test-alone: install ## install and test each project on its own, in a new environment
 	@sh tools/test_alone.sh
 check: install ## lint, format, types, who may import whom, stale locks

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import shutil
@@ -14,7 +15,7 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +31,22 @@ ENVIRONMENT = {
 }
 
 
+def _ports() -> Iterator[int]:
+    """Below the ports that the system lends to whoever connects; each process begins elsewhere."""
+    first = os.getpid() * 131
+    return (10_000 + (first + offset) % 20_000 for offset in itertools.count())
+
+
+_untried_ports = _ports()
+
+
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """A port where nobody listens, and that no other test of this process was given."""
+    for port in _untried_ports:
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError
 
 
 def need(*programs: str, package: str) -> str:
