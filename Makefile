@@ -58,8 +58,9 @@ install: ## everything, locked, into .venv; does nothing when nothing changed
 lock: env-setup ## renew the lock files (ARGS=--upgrade for the newest versions)
 	@sh tools/lock.sh $(ARGS)
 clean: ## delete .venv, .tools and caches; never .state
-	@rm -rf .venv .tools .run .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	@rm -rf .venv .tools .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+	@[ ! -d .run ] || find .run -mindepth 1 -maxdepth 1 ! -name infra -exec rm -rf {} + # containers read .run/infra
 reset-state: install ## delete .state (your totals), after asking
 	$(APPS) reset-state
 
