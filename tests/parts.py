@@ -251,9 +251,9 @@ class Prometheus:
         result = self.query(expression)
         return float(result[0]["value"][1]) if result else None
 
-    def samples(self, selector: str) -> list[tuple[float, float]]:
-        """The raw samples of one series in the last minute, as (time in unix seconds, value)."""
-        (series,) = self.query(f"{selector}[1m]")
+    def samples(self, selector: str, time_s: float | None = None) -> list[tuple[float, float]]:
+        """The samples of one series in the last five minutes, as (time in unix seconds, value)."""
+        (series,) = self.query(f"{selector}[5m]", time_s)
         return [(time_s, float(value)) for time_s, value in series["values"]]
 
     def stop(self) -> None:

@@ -327,12 +327,8 @@ def test_the_samples_that_prometheus_has_are_the_account_of_the_input(world):
     for source in world.sources:
         for key in source.values():
             name, labels = key
-            pairs = ", ".join(f'{k}="{v}"' for k, v in labels)
-            selector = f'{name}{{instance="{source.name}"{", " if pairs else ""}{pairs}}}[5m]'
-            (found,) = world.prometheus.query(selector, world.alarm_s)
-            got = [(t_s, float(value)) for t_s, value in found["values"]]
-            wanted = source.samples(key, world.alarm_s)
-            assert got == wanted, name
+            got = world.samples(name, source, world.alarm_s, **dict(labels))
+            assert got == source.samples(key, world.alarm_s), name
 
 
 # The recording rules

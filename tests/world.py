@@ -245,12 +245,10 @@ class World:
                     expected.add(("PublisherSilent", source.name, name))
         return expected
 
-    def samples(self, name: str, source: Source, until_s: float, **labels: str) -> list[Sample]:
+    def samples(self, metric: str, source: Source, until_s: float, **labels: str) -> list[Sample]:
         """What Prometheus itself has of one series in the five minutes before a moment."""
         pairs = "".join(f', {key}="{value}"' for key, value in labels.items())
-        selector = f'{name}{{instance="{source.name}"{pairs}}}[5m]'
-        (found,) = self.prometheus.query(selector, until_s)
-        return [(t_s, float(value)) for t_s, value in found["values"]]
+        return self.prometheus.samples(f'{metric}{{instance="{source.name}"{pairs}}}', until_s)
 
     def ask(self, expression: str, moment_s: float | None = None) -> Values:
         """What Prometheus answers as of a moment, by labels without job."""

@@ -30,8 +30,7 @@ class PublisherTotals:
 
     ``missing`` events were sent and have not arrived; ``rejected`` ones arrived and were not
     trades; ``waiting`` is what it said itself in its latest beat; ``open`` is false once it said
-    that it ends. ``residue`` is what no other
-    figure explains: 0, or there is a defect.
+    that it ends. ``residue`` is what no other figure explains: 0, or there is a defect.
     """
 
     published: int
