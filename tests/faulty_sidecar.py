@@ -5,8 +5,10 @@ around a function of the receiver's thread, and everything else is what ``metric
 
 die       SIGUSR1 ends the thread, as an error that nobody foresaw would
 stall     SIGUSR1 holds the thread, SIGUSR2 lets it go on
-miscount  a trade of the symbol FORGOTTEN is left out of its publisher's account, one of the symbol
-          DOUBLED is in it twice, and one of the symbol FAILING is an error that nobody foresaw
+drop      a trade of the symbol FORGOTTEN takes its sequence and is then dropped
+miscount  a trade of the symbol DOUBLED is in its publisher's account twice, and one of the symbol
+          FAILING is an error that nobody foresaw
+full      the disk of the state says that it has 100 MiB left, as long as there is the file ``full``
 """
 
 from __future__ import annotations
@@ -15,19 +17,22 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 
 from metrics_sidecar.ledger import Ledger
 from metrics_sidecar.main import main
 from metrics_sidecar.receiver import Receiver
-from trade_telemetry import Trade
+from metrics_sidecar.store_directory import StateDirectory, StoreFigures
+from trade_telemetry.messages import LossReason, Skip, Trade
 
 
 def before_each_turn(do: Callable[[], object]) -> None:
     turn = Receiver._turn
 
-    def turn_after_that(self: Receiver, wait_ms: int) -> bool:
+    def turn_after_that(self: Receiver, *arguments: int) -> bool:
         do()
-        return turn(self, wait_ms)
+        return turn(self, *arguments)
 
     Receiver._turn = turn_after_that
 
@@ -46,22 +51,45 @@ def stall() -> None:
     before_each_turn(may_go_on.wait)
 
 
+def drop() -> None:
+    apply = Ledger.apply
+
+    def apply_or_drop(self: Ledger, trade: Trade, now_s: float) -> None:
+        if trade.symbol != "FORGOTTEN":
+            apply(self, trade, now_s)
+            return
+        self.skip(Skip(trade.src, trade.epoch, trade.seq, trade.seq, LossReason.STATE), now_s)
+        self._publishers.by_name[trade.src].lost[LossReason.STATE] -= 1
+
+    Ledger.apply = apply_or_drop
+
+
 def miscount() -> None:
     apply = Ledger.apply
 
-    def apply_and_forget(self: Ledger, trade: Trade, now_s: float) -> bool:
+    def apply_and_miscount(self: Ledger, trade: Trade, now_s: float) -> None:
         if trade.symbol == "FAILING":
             raise RuntimeError("on purpose")
-        counted = apply(self, trade, now_s)
-        error = {"FORGOTTEN": -1, "DOUBLED": 1}.get(trade.symbol, 0)
-        if error:
-            self._publishers._publishers[trade.src].applied += error
-        return counted
+        apply(self, trade, now_s)
+        if trade.symbol == "DOUBLED":
+            self._publishers.by_name[trade.src].applied += 1
 
-    Ledger.apply = apply_and_forget
+    Ledger.apply = apply_and_miscount
 
+
+def full() -> None:
+    figures = StateDirectory.figures
+
+    def figures_of_a_full_disk(self: StateDirectory) -> StoreFigures:
+        found = figures(self)
+        return replace(found, free_bytes=100 * 1024**2) if Path("full").exists() else found
+
+    StateDirectory.figures = figures_of_a_full_disk
+
+
+FAULTS = {"die": die, "stall": stall, "drop": drop, "miscount": miscount, "full": full}
 
 if __name__ == "__main__":
     while len(sys.argv) > 1:
-        {"die": die, "stall": stall, "miscount": miscount}[sys.argv.pop()]()
+        FAULTS[sys.argv.pop()]()
     sys.exit(main())

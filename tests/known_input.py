@@ -21,9 +21,14 @@ machine changes no bucket. A trade of the future counts as of age 0."""
 REASONS = re.findall(
     r"\w+",
     """empty too_large oversized multipart malformed too_deep not_object unknown_type
-    missing_field side qty ts symbol price ts_unit ts_future stamp beat""",
+    missing_field side qty ts symbol price ts_unit ts_future stamp beat skip""",
 )
 """Why a message may be rejected, as the contract has it: each has a series from the start."""
+
+LOSSES = ("rejected", "overwritten", "journal", "state", "silent")
+"""Why an event may be lost, as the contract has it: each has a series from the first word on."""
+
+EPOCHS_MAX = 1_024
 
 Labels = frozenset[tuple[str, str]]
 Series = tuple[str, Labels]
@@ -38,26 +43,40 @@ def series(name: str, **labels: str) -> Series:
 class Publisher:
     """A publisher: the numbers that it gave out, and what became of them."""
 
+    last: int = 0
     head: int = 0
-    waiting: int = 0
+    oldest: int = 0
     capacity: int = 0
+    durable: bool = False
     refused: Counter[str] = field(default_factory=Counter)
     open: bool = True
-    arrived: set[int] = field(default_factory=set)
     applied: int = 0
-    rejected: int = 0
+    lost: Counter[str] = field(default_factory=Counter)
     duplicates: int = 0
+    gaps: int = 0
 
     @property
-    def missing(self) -> int:
-        return self.head - self.waiting - len(self.arrived)
+    def waiting(self) -> int:
+        return self.head - self.last
+
+    def raise_head(self, head: int) -> None:
+        self.head = max(self.head, head, self.last)
+
+    def take_sequence(self, seq: int) -> bool:
+        """Whether it is the next one; otherwise it is a duplicate or a gap."""
+        self.duplicates += seq <= self.last
+        self.gaps += seq > self.last + 1
+        is_next = seq == self.last + 1
+        self.last += is_next
+        self.raise_head(self.last)
+        return is_next
 
 
 class Account:
     """Takes messages as they are sent, and says what every series must be."""
 
     def __init__(self) -> None:
-        self.received = self.beats = self.untracked = 0
+        self.received = self.beats = self.skips = self.untracked = 0
         self.trades: Counter[tuple[str | None, str]] = Counter()
         self.volume: Counter[tuple[str | None, str]] = Counter()
         self.symbols: set[str | None] = {None}
@@ -69,24 +88,24 @@ class Account:
     def take(self, message: dict[str, Any], rejected: str | None, age_s: float) -> None:
         """Account for one message, rejected for a reason or not."""
         self.received += 1
+        if "src" not in message:
+            self.untracked += not rejected
+            self._settle(message, rejected, age_s)
+            return
+        publisher = self.publishers.setdefault(message["src"], Publisher())
+        if message["type"] == "beat":
+            self._beat(publisher, message)
+        elif message["type"] == "skip":
+            self._skip(publisher, message)
+        elif publisher.take_sequence(message["seq"]):
+            publisher.applied += not rejected
+            publisher.lost["rejected"] += bool(rejected)
+            self._settle(message, rejected, age_s)
+
+    def _settle(self, message: dict[str, Any], rejected: str | None, age_s: float) -> None:
         if rejected:
             self.rejected[rejected] += 1
-        if message.get("type") == "beat":
-            self._beat(message)
             return
-        publisher = None
-        if "src" in message:
-            publisher = self.publishers.setdefault(message["src"], Publisher())
-            publisher.head = max(publisher.head, message["seq"])
-            if message["seq"] in publisher.arrived:
-                publisher.duplicates += 1
-                return
-            publisher.arrived.add(message["seq"])
-            publisher.applied += not rejected
-            publisher.rejected += bool(rejected)
-        if rejected:
-            return
-        self.untracked += publisher is None
         symbol, side = message.get("symbol"), message["side"]
         self.symbols.add(symbol)
         self.trades[symbol, side] += 1
@@ -94,14 +113,23 @@ class Account:
         self.ages[max(age_s, 0)] += 1
         self.last_ts = message["ts"]
 
-    def _beat(self, message: dict[str, Any]) -> None:
+    def _beat(self, publisher: Publisher, message: dict[str, Any]) -> None:
         self.beats += 1
-        publisher = self.publishers.setdefault(message["src"], Publisher())
-        publisher.head = max(publisher.head, message["head"])
-        publisher.waiting = message["waiting"]
+        publisher.raise_head(message["head"])
+        publisher.oldest = message["oldest"]
         publisher.capacity = message["capacity"]
-        publisher.open = not message.get("ending", False)
+        publisher.durable = message["durable"]
+        publisher.open = not message["ending"]
         publisher.refused = Counter(message["refused"])
+
+    def _skip(self, publisher: Publisher, message: dict[str, Any]) -> None:
+        if message["first"] > publisher.last + 1:
+            publisher.gaps += 1
+            return
+        self.skips += 1
+        publisher.lost[message["reason"]] += max(message["last"] - publisher.last, 0)
+        publisher.last = max(message["last"], publisher.last)
+        publisher.raise_head(publisher.last)
 
     def series(self) -> dict[Series, float]:
         """Every series that the input decides, with its value."""
@@ -110,9 +138,20 @@ class Account:
             series("telemetry_received_total"): self.received,
             series("telemetry_beats_total"): self.beats,
             series("telemetry_untracked_total"): self.untracked,
+            series("telemetry_skips_total"): self.skips,
             series("telemetry_duplicates_total"): sum(
                 each.duplicates for each in self.publishers.values()
             ),
+            series("telemetry_gaps_total"): sum(each.gaps for each in self.publishers.values()),
+            series("telemetry_turned_away_total"): 0,
+            series("telemetry_epochs"): len(self.publishers),
+            series("telemetry_epochs_limit"): EPOCHS_MAX,
+            series("telemetry_epochs_spent"): 0,
+            series("telemetry_state_durable"): 1,
+            series("telemetry_state_set_aside_total"): 0,
+            series("telemetry_state_rewritten_total"): 0,
+            series("telemetry_commit_failures_total"): 0,
+            series("telemetry_starts_total"): 1,
             series("last_trade_ts_seconds"): self.last_ts,
             series("telemetry_receiver_up"): 1,
             series("telemetry_receiver_backlog_bytes"): 0,
@@ -143,28 +182,35 @@ def _of_publisher(name: str, publisher: Publisher) -> dict[Series, float]:
     values = {
         "published_total": publisher.head,
         "applied_total": publisher.applied,
-        "rejected_total": publisher.rejected,
         "duplicates_total": publisher.duplicates,
-        "missing": publisher.missing,
+        "gaps_total": publisher.gaps,
         "waiting": publisher.waiting,
         "residue": 0,
         "open": int(publisher.open),
+        "epochs": int(publisher.open),
+        "durable": int(publisher.durable),
+        "held": publisher.head - publisher.oldest + 1 if publisher.oldest else 0,
         "ring_capacity": publisher.capacity,
     }
     found = {
         series(f"telemetry_publisher_{key}", publisher=name): value for key, value in values.items()
     }
-    for reason in ("ring_full", "closed"):
-        labels = {"publisher": name, "reason": reason}
-        count = publisher.refused[reason]
-        found[series("telemetry_publisher_refused_total", **labels)] = count
+    for reasons, metric, counts in (
+        (("ring_full", "closed"), "refused", publisher.refused),
+        (LOSSES, "lost", publisher.lost),
+    ):
+        for reason in reasons:
+            labels = {"publisher": name, "reason": reason}
+            found[series(f"telemetry_publisher_{metric}_total", **labels)] = counts[reason]
     return found
 
 
+BAD_SIDE = {"type": "trade", "side": "hold", "qty": 1, "ts": 1}
 RUBBISH = (
-    ({"type": "trade", "side": "hold", "qty": 1, "ts": 1}, "side"),
+    (BAD_SIDE, "side"),
     ({"type": "trade", "side": "buy", "qty": -1, "ts": 1}, "qty"),
     ({"type": "trade", "side": "buy", "qty": 1}, "missing_field"),
+    ({"type": "skip"}, "skip"),
     ({"type": "cheer"}, "unknown_type"),
 )
 
@@ -190,6 +236,7 @@ class Input:
         self._ending = ending
         self._epochs = {name: seed * 100 + index for index, name in enumerate(names)}
         self._seqs = dict.fromkeys(names, 0)
+        self._beats = 0
 
     def first_sight(self) -> list[bytes]:
         frames = [self._trade(None, symbol, AGES_S[1]) for symbol in self._symbols]
@@ -198,21 +245,42 @@ class Input:
         return frames + [self._beat(name, waiting=0, refused=0) for name in self._seqs]
 
     def burst(self) -> list[bytes]:
-        """Trades of every kind, gaps, repetitions, rubbish, and beats that tell of refusals."""
+        """Trades of every kind, losses, gaps, repetitions, rubbish, and beats with refusals."""
         frames = []
         for name in self._seqs:
             frames += [self._random_trade(name) for _ in range(self._random.randrange(20, 60))]
-            frames += self._again(frames[-1], self._random.randrange(1, 4))
-            self._seqs[name] += self._random.randrange(1, 6)  # never sent: missing
-            frames.append(self._random_trade(name))
-            self._seqs[name] += 1
-            stamps = {"src": name, "epoch": self._epochs[name], "seq": self._seqs[name]}
-            frames.append(self._rubbish({**RUBBISH[0][0], **stamps}, "side"))
+            frames += self._again(frames[-1], None, self._random.randrange(1, 4))
+            for reason in self._random.sample(LOSSES[1:], 2):
+                frames += self._losses(name, reason)
+                frames.append(self._random_trade(name))
+            frames += self._above_a_hole(name)
+            frames.append(self._rubbish(BAD_SIDE | self._stamps(name), "side"))
+            frames += self._again(frames[-1], "side", 2)
         for _ in range(self._random.randrange(10, 30)):
             frames.append(self._random_trade(None))
         for message, reason in RUBBISH:
             frames += [self._rubbish(message, reason) for _ in range(self._random.randrange(2, 5))]
         return frames + [self._last_beat(name) for name in self._seqs]
+
+    def _losses(self, name: str, reason: str) -> list[bytes]:
+        """Some that will never come, said twice, the second time with more."""
+        first = self._seqs[name] + 1
+        frames = []
+        for _ in range(2):
+            self._seqs[name] += self._random.randrange(1, 6)
+            frames.append(self._skip(name, first, self._seqs[name], reason))
+        return frames + self._again(frames[0], None, 1)
+
+    def _above_a_hole(self, name: str) -> list[bytes]:
+        """What must not be applied: a trade, a rejected one, and a loss, one too far ahead."""
+        ahead = self._seqs[name] + 2
+        stamps = {"src": name, "epoch": self._epochs[name], "seq": ahead}
+        trade = {"type": "trade", "side": "buy", "qty": 1, "ts": round(time.time(), 3)}
+        return [
+            self._send(trade | stamps, None, 0),
+            self._send(BAD_SIDE | stamps, "side", 0),
+            self._skip(name, ahead, ahead + 3, "state"),
+        ]
 
     def _last_beat(self, name: str) -> bytes:
         refused = self._random.randrange(1, 9)
@@ -237,30 +305,42 @@ class Input:
         if symbol:
             message["symbol"] = symbol
         if name:
-            self._seqs[name] += 1
-            message |= {"src": name, "epoch": self._epochs[name], "seq": self._seqs[name]}
+            message |= self._stamps(name)
         return self._send(message, None, age_s)
 
-    def _again(self, frame: bytes, times: int) -> list[bytes]:
+    def _stamps(self, name: str) -> dict[str, Any]:
+        self._seqs[name] += 1
+        return {"src": name, "epoch": self._epochs[name], "seq": self._seqs[name]}
+
+    def _again(self, frame: bytes, reason: str | None, times: int) -> list[bytes]:
         message = json.loads(frame)
-        return [self._send(message, None, 0) for _ in range(times)]
+        return [self._send(message, reason, 0) for _ in range(times)]
+
+    def _skip(self, name: str, first: int, last: int, reason: str) -> bytes:
+        stretch = {"first": first, "last": last, "reason": reason}
+        return self._send({"type": "skip", "src": name, "epoch": self._epochs[name]} | stretch)
 
     def _rubbish(self, message: dict[str, Any], reason: str) -> bytes:
         return self._send(message, reason, 0)
 
     def _beat(self, name: str, *, waiting: int, refused: int, ending: bool = False) -> bytes:
+        self._beats += 1
         message = {
             "type": "beat",
             "src": name,
             "epoch": self._epochs[name],
             "since": self.since_s,
+            "number": self._beats,
             "head": self._seqs[name],
-            "waiting": waiting,
+            "sent": self._seqs[name] - waiting,
+            "oldest": min(3, self._seqs[name]),
             "capacity": 65_536,
             "refused": {"ring_full": refused, "closed": 0},
+            "durable": name == "p1",
+            "ending": ending,
         }
-        return self._send(message | ({"ending": True} if ending else {}), None, 0)
+        return self._send(message)
 
-    def _send(self, message: dict[str, Any], reason: str | None, age_s: float) -> bytes:
+    def _send(self, message: dict[str, Any], reason: str | None = None, age_s: float = 0) -> bytes:
         self.account.take(message, reason, age_s)
         return json.dumps(message).encode()

@@ -34,17 +34,21 @@ ENVIRONMENT = {
 def _ports() -> Iterator[int]:
     """Below the ports that the system lends to whoever connects; each process begins elsewhere."""
     first = os.getpid() * 131
-    return (10_000 + (first + offset) % 20_000 for offset in itertools.count())
+    return (10_000 + (first + offset) * 2 % 20_000 for offset in itertools.count())
 
 
 _untried_ports = _ports()
 
 
 def free_port() -> int:
-    """A port where nobody listens, and that no other test of this process was given."""
+    """A port where nobody listens, and that no other test of this process was given.
+
+    Nor does anybody at the next one, where acknowledgements are by default.
+    """
     for port in _untried_ports:
-        with socket.socket() as probe, contextlib.suppress(OSError):
+        with socket.socket() as probe, socket.socket() as next_, contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", port))
+            next_.bind(("127.0.0.1", port + 1))
             return port
     raise AssertionError
 
@@ -100,6 +104,8 @@ class Apps:
             "SIDECAR_URL": self.sidecar_url,
             "SIDECAR_HTTP_PORT": str(ports["sidecar"]),
             "SIDECAR_ZMQ_BIND": self.zmq_address,
+            "SIDECAR_STATE_DIR": str(folder / "state/metrics-sidecar"),
+            "WEBAPP_JOURNAL_DIR": str(folder / "state/trading-app"),
             **environment,
         }
         self.output_path = folder / "output.txt"
@@ -175,6 +181,7 @@ class Sidecar:
         self._environment = ENVIRONMENT | {
             "SIDECAR_HTTP_PORT": str(port),
             "SIDECAR_ZMQ_BIND": self.zmq_address,
+            "SIDECAR_STATE_DIR": str(folder / "state"),
         }
         self.start(*command)
 

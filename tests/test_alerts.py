@@ -8,9 +8,11 @@ over when nothing fires on that sidecar any more. At the end Prometheus is asked
 from __future__ import annotations
 
 import contextlib
+import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -23,9 +25,10 @@ import zmq
 from tests import parts
 from tests.parts import ROOT, Prometheus, fetch, need, until
 from tests.test_rules import ALERTS
+from tests.world import CROWD, held
 
-from trade_telemetry import Publisher, Trade
-from trade_telemetry.messages import Beat, encode
+from trade_telemetry import Publisher
+from trade_telemetry.messages import Beat, LossReason, Message, Skip, Trade, encode
 
 pytestmark = pytest.mark.timeout(420)
 FIRES_WITHIN_S = 180  # SidecarSaturated takes a minute and a half
@@ -44,6 +47,10 @@ class Sidecar(parts.Sidecar):
 
     def send(self, number: signal.Signals) -> None:
         self.process.send_signal(number)
+
+    @property
+    def state(self) -> Path:
+        return self.folder / "state"
 
     def restart(self) -> None:
         self.stop()
@@ -102,14 +109,17 @@ def flood(sidecar: Sidecar) -> Steps:
         flood.wait()
 
 
+def beat(source: str, epoch: int = 1, head: int = 0, **said: object) -> Beat:
+    """The word of a publisher that has sent all it has."""
+    usual = {"number": 1, "oldest": 1, "capacity": 8, "refused": {}}
+    return Beat(source, epoch, since=time.time(), head=head, sent=head, **usual | said)
+
+
 def send_beats(address: str) -> None:
     """Send beats that take long to read, as fast as they are taken, for 4 minutes at most."""
     refused = {f"a-reason-of-{number}": 0 for number in range(300)}
     now_s = time.time()
-    beat = Beat(
-        "flood", 1, since=now_s, head=0, waiting=0, capacity=1, refused=refused, ending=True
-    )
-    frame = encode(beat)
+    frame = encode(beat("flood", refused=refused, ending=True))
     with zmq.Context() as context, context.socket(zmq.PUSH) as push:
         push.setsockopt(zmq.LINGER, 0)
         push.connect(address)
@@ -144,13 +154,42 @@ def stalled_receiver(sidecar: Sidecar) -> Steps:
     sidecar.send(signal.SIGUSR2)
 
 
-@breaks("ResidueNotZero", fault="miscount", restarts=True)
-def miscount(sidecar: Sidecar) -> Steps:
-    with Publisher(sidecar.zmq_address, source="bot") as publisher:
-        publisher.publish("buy", 1, symbol="FORGOTTEN")
+@breaks("AccountingResidue", fault="drop", restarts=True)
+def dropped_event(sidecar: Sidecar) -> Steps:
+    """The state remembers what is wrong, over a restart too: only another one mends it."""
+    with pusher(sidecar) as push:
+        send(push, trade(1, symbol="FORGOTTEN"), beat("bot", head=1, ending=True))
         yield
-        sidecar.restart()
+        sidecar.stop()
+        shutil.rmtree(sidecar.state)
+        sidecar.start()
         yield
+
+
+@breaks("StateNotWritten")
+def held_state(sidecar: Sidecar) -> Steps:
+    with pusher(sidecar) as push:
+        with held(sidecar.state / "ledger.db"):
+            push.send(encode(Trade("buy", 1, time.time())))
+            yield
+        yield
+
+
+@breaks("StateSetAside")
+def deleted_state(sidecar: Sidecar) -> Steps:
+    for path in sidecar.state.glob("ledger.db*"):
+        path.unlink()
+    with pusher(sidecar) as push:
+        push.send(encode(Trade("buy", 1, time.time())))
+        yield
+
+
+@breaks("DiskNearlyFull", fault="full")
+def full_disk(sidecar: Sidecar) -> Steps:
+    sign = sidecar.folder / "full"
+    sign.touch()
+    yield
+    sign.unlink()
 
 
 @breaks("InputRejected")
@@ -161,21 +200,50 @@ def rubbish(sidecar: Sidecar) -> Steps:
 
 
 @breaks("EventsLost")
-def gap(sidecar: Sidecar) -> Steps:
-    """Of seven trades three arrive, and then the word that it were seven."""
-    last_words = Beat("bot", 9, time.time(), head=7, waiting=0, capacity=8, refused={}, ending=True)
+def overwritten(sidecar: Sidecar) -> Steps:
+    """Of five trades two arrive, and then the word that a full ring dropped the others."""
+    lost = Skip("bot", 1, first=3, last=5, reason=LossReason.OVERWRITTEN)
     with pusher(sidecar) as push:
-        for seq in (1, 2, 5):
-            push.send(trade(seq))
-        push.send(encode(last_words))
-        yield
-        for seq in (3, 4, 6, 7):
-            push.send(trade(seq))
+        send(push, trade(1), trade(2), lost, beat("bot", head=5, ending=True))
         yield
 
 
-def trade(seq: int) -> bytes:
-    return encode(Trade("buy", 1, time.time(), src="bot", epoch=9, seq=seq))
+def trade(seq: int, symbol: str | None = None) -> Trade:
+    return Trade("buy", 1, time.time(), symbol, src="bot", epoch=1, seq=seq)
+
+
+def send(push: zmq.Socket, *messages: Message) -> None:
+    for message in messages:
+        push.send(encode(message))
+
+
+@breaks("PublishersTurnedAway")
+def crowd(sidecar: Sidecar) -> Steps:
+    """Lives of a publisher that end at once, and too many of them."""
+    with pusher(sidecar) as push:
+        send(push, *(beat("bot", epoch, ending=True) for epoch in range(1, CROWD)))
+        yield
+
+
+@breaks("DeliveryStuck")
+def stuck(sidecar: Sidecar) -> Steps:
+    """A publisher whose beats arrive and whose trades do not."""
+    mended = threading.Event()
+    speaker = threading.Thread(target=speak_of_five, args=(sidecar, mended))
+    speaker.start()
+    try:
+        yield
+    finally:
+        mended.set()
+        speaker.join()
+
+
+def speak_of_five(sidecar: Sidecar, mended: threading.Event) -> None:
+    with pusher(sidecar) as push:
+        send(push, trade(1))
+        while not mended.wait(1):
+            send(push, beat("bot", head=5))
+        send(push, *map(trade, range(2, 6)), beat("bot", head=5, ending=True))
 
 
 @breaks("TradesRefused")

@@ -20,10 +20,18 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 from tests.boards import BOARDS, selectors, substitute, targets
-from tests.known_input import Series, series
+from tests.known_input import EPOCHS_MAX, LOSSES, Series, series
 from tests.parts import ROOT, need
 from tests.promql_oracle import histogram_quantile, rate
-from tests.world import WINDOW_S, Source, UndeterminedError, Values, World
+from tests.world import (
+    CROWD,
+    WINDOW_S,
+    Source,
+    UndeterminedError,
+    Values,
+    World,
+    which_alert,
+)
 
 RULES = {
     rule["record"]: rule["expr"]
@@ -125,6 +133,8 @@ class Asked:
 
 
 NOTHING: frozenset[tuple[str, str]] = frozenset()
+BUSY = "instance:telemetry_receiver_busy:rate1m"
+COMMIT = "instance:telemetry_commit_seconds:mean1m"
 SIDE = ("side",)
 PUBLISHER = ("instance", "publisher")
 
@@ -134,13 +144,17 @@ def alone(values: Values) -> float:
     return values[NOTHING]
 
 
+def lost(reason: str) -> Callable[[Asked], Values]:
+    return lambda asked: asked.total("telemetry_publisher_lost_total", by=PUBLISHER, reason=reason)
+
+
 def column(metric: str) -> Callable[[Asked], Values]:
     return lambda asked: asked.total(f"telemetry_publisher_{metric}", by=PUBLISHER)
 
 
 def lost_or_refused(asked: Asked) -> Values:
-    missing = alone(asked.total("telemetry_publisher_missing"))
-    return {NOTHING: missing + alone(asked.total("telemetry_publisher_refused_total"))}
+    lost = alone(asked.total("telemetry_publisher_lost_total"))
+    return {NOTHING: lost + alone(asked.total("telemetry_publisher_refused_total"))}
 
 
 def newest_trade_age(asked: Asked) -> Values:
@@ -193,24 +207,41 @@ EXACT: dict[str, Callable[[Asked], Values]] = {
     "trading-telemetry / Trades per second by symbol / {{symbol}}": lambda a: a.rate(
         "telemetry_symbol_trades_total", by=("symbol",)
     ),
-    "pipeline-health / Missing": lambda a: a.total("telemetry_publisher_missing"),
+    "pipeline-health / Lost": lambda a: a.total("telemetry_publisher_lost_total"),
     "pipeline-health / Waiting": lambda a: a.total("telemetry_publisher_waiting"),
     "pipeline-health / Refused": lambda a: a.total("telemetry_publisher_refused_total"),
     "pipeline-health / Rejected": lambda a: a.total("telemetry_rejected_total"),
-    "pipeline-health / Duplicates": lambda a: a.total("telemetry_duplicates_total"),
     "pipeline-health / Publishers / Published": column("published_total"),
     "pipeline-health / Publishers / Applied": column("applied_total"),
-    "pipeline-health / Publishers / Rejected": column("rejected_total"),
-    "pipeline-health / Publishers / Missing": column("missing"),
+    **{f"pipeline-health / Publishers / Lost: {reason}": lost(reason) for reason in LOSSES},
     "pipeline-health / Publishers / Waiting": column("waiting"),
     "pipeline-health / Publishers / Refused": column("refused_total"),
-    "pipeline-health / Publishers / Duplicates": column("duplicates_total"),
     "pipeline-health / Publishers / Residue": column("residue"),
-    "pipeline-health / Publishers / Ring": column("ring_capacity"),
+    "pipeline-health / Lost by reason / {{reason}}": lambda a: a.total(
+        "telemetry_publisher_lost_total", by=("reason",)
+    ),
+    "pipeline-health / Rings / Ring": column("ring_capacity"),
+    "pipeline-health / Rings / Held": column("held"),
+    "pipeline-health / Rings / Durable": column("durable"),
+    "pipeline-health / Rings / Lives": column("epochs"),
+    "pipeline-health / Rings / Duplicates": column("duplicates_total"),
+    "pipeline-health / Rings / Gaps": column("gaps_total"),
+    "pipeline-health / Repeats per second / duplicate": lambda a: a.rate(
+        "telemetry_publisher_duplicates_total"
+    ),
+    "pipeline-health / Repeats per second / gap": lambda a: a.rate(
+        "telemetry_publisher_gaps_total"
+    ),
     "pipeline-health / Waiting by publisher / {{publisher}} on {{instance}}": column("waiting"),
     "pipeline-health / Received per second by outcome / applied": lambda a: a.rate("trades_total"),
     "pipeline-health / Received per second by outcome / duplicate": lambda a: a.rate(
         "telemetry_duplicates_total"
+    ),
+    "pipeline-health / Received per second by outcome / gap": lambda a: a.rate(
+        "telemetry_gaps_total"
+    ),
+    "pipeline-health / Received per second by outcome / skip": lambda a: a.rate(
+        "telemetry_skips_total"
     ),
     "pipeline-health / Received per second by outcome / rejected": lambda a: a.rate(
         "telemetry_rejected_total"
@@ -230,6 +261,12 @@ EXACT: dict[str, Callable[[Asked], Values]] = {
     ),
     "pipeline-health / Receiver load / {{instance}}": lambda a: a.recorded(
         "instance:telemetry_receiver_busy:rate1m", ("instance",)
+    ),
+    "pipeline-health / Lives of publishers / live": lambda a: a.total("telemetry_epochs"),
+    "pipeline-health / Lives of publishers / limit": lambda a: a.total("telemetry_epochs_limit"),
+    "pipeline-health / Lives of publishers / spent": lambda a: a.total("telemetry_epochs_spent"),
+    "pipeline-health / Time of a commit / {{instance}}": lambda a: a.recorded(
+        COMMIT, ("instance",)
     ),
     "pipeline-health / Connections / {{instance}} connections": lambda a: a.instances(lambda s: 1),
 }
@@ -251,6 +288,14 @@ MEASURED: dict[str, Between] = {
     "pipeline-health / Connections / {{instance}} descriptors": Between(
         lambda s: s.descriptors - 5, lambda s: s.descriptors + 5
     ),
+    "pipeline-health / State size / {{instance}}": Between(
+        lambda s: s.state_bytes * 0.5, lambda s: s.state_bytes * 2
+    ),
+    "pipeline-health / Free on its disk / {{instance}}": Between(
+        lambda s: s.free_bytes * 0.9, lambda s: s.free_bytes * 1.1
+    ),
+    # while nothing comes, the state is written every 10 s
+    "pipeline-health / Last commit / {{instance}}": Between(lambda s: 0, lambda s: 12),
     # a receiver that works comes round every 0.2 s, and at most 2 s late
     "pipeline-health / Heartbeat age / {{instance}}": Between(lambda s: 1e-9, lambda s: 2),
 }
@@ -350,6 +395,19 @@ def recorded_rate(name: str, *by: str) -> Callable[[Source, float], Values]:
     return expected
 
 
+def last(name: str) -> Callable[[Source, float], Values]:
+    """What each series of a name was at the last scrape."""
+
+    def expected(source: Source, end_s: float) -> Values:
+        return {
+            key[1]: source.samples(key, end_s)[-1][1]
+            for key in source.values()
+            if key[0] == name and source.samples(key, end_s)
+        }
+
+    return expected
+
+
 def recorded_quantile(q: float) -> Callable[[Source, float], Values]:
     buckets = recorded_rate("telemetry_event_age_seconds_bucket", "le")
 
@@ -371,12 +429,27 @@ RECORDED = {
     "instance_reason:telemetry_rejected:rate1m": recorded_rate(
         "telemetry_rejected_total", "reason"
     ),
+    "instance:telemetry_received:known": last("telemetry_received_total"),
+    "instance:telemetry_turned_away:known": last("telemetry_turned_away_total"),
+    "instance:telemetry_state_set_aside:known": last("telemetry_state_set_aside_total"),
+    "instance:telemetry_state_rewritten:known": last("telemetry_state_rewritten_total"),
+    "instance_reason:telemetry_rejected:known": last("telemetry_rejected_total"),
+    "instance_publisher_reason:telemetry_publisher_lost:known": last(
+        "telemetry_publisher_lost_total"
+    ),
+    "instance_publisher_reason:telemetry_publisher_refused:known": last(
+        "telemetry_publisher_refused_total"
+    ),
+    "instance:telemetry_received_unexplained:difference": lambda source, end_s: {NOTHING: 0},
+    "instance:telemetry_trades_unexplained:difference": lambda source, end_s: {NOTHING: 0},
+    "instance_publisher:telemetry_publisher_unexplained:difference": lambda source, end_s: {
+        frozenset({("publisher", name)}): 0 for name in source.input.account.publishers
+    },
 }
-BUSY = "instance:telemetry_receiver_busy:rate1m"
 
 
 def test_each_recording_rule_has_an_oracle():
-    assert set(RULES) == {*RECORDED, BUSY}
+    assert set(RULES) == {*RECORDED, BUSY, COMMIT}
 
 
 @pytest.mark.parametrize("name", RECORDED)
@@ -396,6 +469,30 @@ def test_the_recorded_load_is_the_growth_of_the_busy_time(world):
         candidates = [rate(samples, at_s, 60), rate(samples[:-1], at_s, 60)]
         assert any(found == close({NOTHING: value}) for value in candidates)
         assert samples[-1][1] <= source.cpu_s  # it cannot have worked for longer than the process
+
+
+def test_the_recorded_time_of_a_commit_is_the_growth_of_its_time_by_that_of_its_number(world):
+    for source in world.sources:
+        at_s, found = recorded(world, COMMIT, source)
+        times_s = world.samples("telemetry_commit_seconds_total", source, at_s)
+        counts = world.samples("telemetry_commits_total", source, at_s)
+        candidates = [
+            rate(times_s[:end], at_s, 60) / rate(counts[:end], at_s, 60) for end in (None, -1)
+        ]
+        assert any(found == close({NOTHING: value}) for value in candidates)
+        assert 0 < found[NOTHING] < 1  # a second would be a disk that hangs
+
+
+def test_the_accounts_that_do_not_balance_are_recorded_by_how_much(world):
+    unexplained = "instance_publisher:telemetry_publisher_unexplained:difference"
+    found = world.ask(f"{unexplained} != 0", world.broken_s)
+    assert {dict(key)["publisher"]: value for key, value in found.items()} == {
+        "forgotten": 1,
+        "doubled": -3,
+    }
+    two = frozenset({("instance", world.sources[1].name)})
+    trades = world.ask("instance:telemetry_trades_unexplained:difference != 0", world.broken_s)
+    assert trades == {two: -3}  # in an account, and not in the totals
 
 
 def recorded(world: World, name: str, source: Source) -> tuple[float, Values]:
@@ -420,7 +517,7 @@ HEALTH = (
     "pipeline-health / Receiver over time / {{instance}}",
 )
 PUBLISHERS = "pipeline-health / Publishers over time / {{publisher}} on {{instance}}"
-OVER_TIME = "alerts / Alerts over time / {{alertname}} {{instance}} {{publisher}}{{reason}}"
+OVER_TIME = "alerts / Alerts over time / {{alertname}} {{instance}} {{publisher}} {{reason}}"
 
 
 def each_sidecar(first: str, second: str) -> Callable[[World], dict[frozenset, str]]:
@@ -450,10 +547,13 @@ def worst(word: str) -> Callable[[World], dict[frozenset, str]]:
 
 WORDS: list[tuple[str, str, Callable[[World], dict[frozenset, str]]]] = [
     *((name, "start_s", worst("live")) for name in SIDECAR),
+    *((name, "blocked_s", worst("blocked")) for name in SIDECAR),
     *((name, "stalled_s", worst("stalled")) for name in SIDECAR),
     *((name, "one_away_s", worst("away")) for name in SIDECAR),
     *((name, "away_s", worst("away")) for name in SIDECAR),
     *((name, "moment_s", each_sidecar("live", "live")) for name in HEALTH),
+    *((name, "blocked_s", each_sidecar("blocked", "live")) for name in HEALTH),
+    *((name, "mended_s", each_sidecar("live", "live")) for name in HEALTH),
     *((name, "stalled_s", each_sidecar("live", "stalled")) for name in HEALTH),
     *((name, "one_away_s", each_sidecar("live", "away")) for name in HEALTH),
     (PUBLISHERS, "moment_s", each_publisher("live")),
@@ -478,16 +578,17 @@ ZERO_AT_FIRST = [
     "trading-telemetry / Lost or refused",
     "pipeline-health / Publishers heard",
     "pipeline-health / Residue",
-    "pipeline-health / Missing",
+    "pipeline-health / Lost",
     "pipeline-health / Waiting",
     "pipeline-health / Refused",
     "pipeline-health / Rejected",
-    "pipeline-health / Duplicates",
+    "pipeline-health / Turned away",
 ]
 LATER: list[tuple[str, str, Callable[[World], Values]]] = [
     *((name, "start_s", lambda world: {NOTHING: 0}) for name in ZERO_AT_FIRST),
     ("pipeline-health / Publishers heard", "moment_s", lambda w: {NOTHING: publishers_known(w)}),
     ("pipeline-health / Publishers heard", "alarm_s", lambda world: {NOTHING: 0}),
+    ("pipeline-health / Turned away", "broken_s", lambda world: {NOTHING: world.turned_away}),
     # one event in no count, and three counted twice
     ("pipeline-health / Residue", "broken_s", lambda world: {NOTHING: 1 + 3}),
     (
@@ -515,34 +616,71 @@ def test_the_table_tells_whose_account_does_not_balance_and_by_how_much(world):
     assert wrong == {"forgotten": 1, "doubled": 3}
 
 
+def test_a_full_table_is_shown_as_full(world):
+    live, limit, spent = (
+        world.ask(
+            TARGETS[f"pipeline-health / Lives of publishers / {name}"].expression(
+                instance=re.escape(world.sources[1].name).replace("\\", "\\\\")
+            ),
+            world.broken_s,
+        )
+        for name in ("live", "limit", "spent")
+    )
+    assert alone(live) == alone(limit) == EPOCHS_MAX
+    assert alone(spent) == 0
+    assert world.turned_away < CROWD
+
+
+@dataclass(frozen=True)
+class Growth:
+    """A counter that grew in one sidecar after the account was closed, up to a moment."""
+
+    metric: str
+    source: int
+    moment: str = "broken_s"
+    labels: tuple[tuple[str, str], ...] = ()
+    total: bool = False
+    """Whether the board sums it up over all sidecars."""
+    ends_at: Callable[[World], float] | None = None
+    """What it came to, from 0, where that is known."""
+
+
 GROWING = {
-    "pipeline-health / Connections refused per second / {{reason}}": (
+    "pipeline-health / Connections refused per second / {{reason}}": Growth(
         "telemetry_connections_refused_total",
-        {"reason": "handshake"},
         0,
+        labels=(("reason", "handshake"),),
+        ends_at=lambda world: 1,
     ),
-    "pipeline-health / Errors survived per second / {{instance}}": (
-        "telemetry_receiver_errors_total",
-        {},
-        1,
+    "pipeline-health / Errors survived per second / {{instance}}": Growth(
+        "telemetry_receiver_errors_total", 1, ends_at=lambda world: 1
     ),
-    "pipeline-health / CPU / {{instance}}": ("process_cpu_seconds_total", {}, 1),
+    "pipeline-health / Received per second by outcome / turned away": Growth(
+        "telemetry_turned_away_total", 1, total=True, ends_at=lambda world: world.turned_away
+    ),
+    "pipeline-health / Commits per second / {{instance}} written": Growth(
+        "telemetry_commits_total", 1
+    ),
+    "pipeline-health / Commits per second / {{instance}} failed": Growth(
+        "telemetry_commit_failures_total", 0, "mended_s"
+    ),
+    "pipeline-health / CPU / {{instance}}": Growth("process_cpu_seconds_total", 1),
 }
-"""Counters that grew in one sidecar after the account was closed: their samples are the oracle."""
+"""Their samples are the oracle."""
 
 
 @pytest.mark.parametrize("name", GROWING)
 def test_what_grew_after_the_account_was_closed_is_the_growth_of_its_samples(world, name):
-    metric, labels, index = GROWING[name]
-    source = world.sources[index]
-    samples = world.samples(metric, source, world.broken_s, **labels)
+    growth = GROWING[name]
+    source, moment_s = world.sources[growth.source], getattr(world, growth.moment)
+    samples = world.samples(growth.metric, source, moment_s, **dict(growth.labels))
     assert samples[0][1] < samples[-1][1]
-    expected = rate(samples, world.broken_s, WINDOW_S)
+    expected = rate(samples, moment_s, WINDOW_S)
     assert expected > 0
-    key = frozenset((labels or {"instance": source.name}).items())
-    assert world.ask(TARGETS[name].expression(), world.broken_s)[key] == pytest.approx(expected)
-    if metric != "process_cpu_seconds_total":
-        assert (samples[0][1], samples[-1][1]) == (0, 1)  # one stranger, one failure
+    key = frozenset(growth.labels or ({} if growth.total else {("instance", source.name)}))
+    assert world.ask(TARGETS[name].expression(), moment_s)[key] == pytest.approx(expected)
+    if growth.ends_at:
+        assert (samples[0][1], samples[-1][1]) == (0, growth.ends_at(world))
 
 
 # The board of alerts, the annotations, the variables
@@ -590,11 +728,6 @@ def test_an_alert_over_time_is_pending_before_it_fires(world):
         ]
         assert target.word(value) == "pending"
     assert len(pending) == len(world.sources)
-
-
-def which_alert(key: frozenset[tuple[str, str]]) -> tuple[str, str, str]:
-    its = dict(key)
-    return its["alertname"], its["instance"], its.get("publisher", its.get("reason", ""))
 
 
 def test_the_annotations_mark_starts_and_alerts(world):

@@ -109,7 +109,11 @@ def test_the_unit_is_that_of_what_is_asked(target):
         dimension = "ratio"
     elif name.endswith("_bytes"):
         dimension = "bytes"
-    elif asks_seconds or ":p99" in name or name.endswith("heartbeat_age_seconds"):
+    elif (
+        asks_seconds
+        or re.search(":p99|_seconds:mean", name)
+        or name.endswith("heartbeat_age_seconds")
+    ):
         dimension = "seconds"
     elif target.panel["type"] == "heatmap":
         dimension = "seconds"  # that of its axis
@@ -150,6 +154,7 @@ def test_a_state_has_one_word_and_one_colour_on_every_board():
     assert colors == {
         "live": {palette.NEUTRAL_MARK},
         "stalled": {palette.WARNING_MARK},
+        "blocked": {palette.WARNING_MARK},
         "silent": {palette.WARNING_MARK},
         "pending": {palette.WARNING_MARK},
         "away": {palette.DANGER_MARK},

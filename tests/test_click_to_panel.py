@@ -82,6 +82,7 @@ def test_trades_clicked_while_the_sidecar_is_away_wait_are_shown_and_arrive(star
         click(page, "Buy", "2")
         page.wait_for_timeout(300)
     expect(page.get_by_text(re.compile("4 trades wait here"))).to_be_visible(timeout=20_000)
+    expect(page.get_by_text("in a file and survives a restart of this desk")).to_be_visible()
     expect(page.locator("[data-testid=stException]")).to_have_count(0)
     take_picture(page, "trade-away")
 
@@ -91,6 +92,7 @@ def test_trades_clicked_while_the_sidecar_is_away_wait_are_shown_and_arrive(star
     until(lambda: counted(desk)["trades"]["buy"] == 4)
     assert counted(desk)["volume"]["buy"] == 8
     expect(page.get_by_text(re.compile("nothing waiting"))).to_be_visible(timeout=20_000)
+    expect(page.locator(".ta-fate-counted")).to_have_count(4)
     assert sidecar.family() != []
     assert sidecar.press_ctrl_c() == []
     assert "Traceback" not in sidecar.output()
@@ -154,3 +156,23 @@ def test_the_page_is_whole_at_every_size_and_in_both_themes(a_lively_desk, new_p
         page.mouse.move(0, 0)
         page.wait_for_timeout(1_500)
         take_picture(page, name)
+
+
+def test_the_delivery_page_accounts_for_every_trade_at_every_size(a_lively_desk, new_page):
+    for name, width, height, scheme in LOOKS:
+        page = new_page(width, height, scheme)
+        open_desk(page, a_lively_desk.desk_url)
+        page.get_by_role("link", name="Delivery").click()
+        answer = page.locator(".ta-status")
+        expect(answer).to_contain_text("accounted for", timeout=20_000)
+        expect(answer).to_contain_text("400 published = 400 applied + 0 lost + 0 waiting")
+        expect(answer).to_contain_text("residue 0")
+        expect(page.locator(".ta-account tbody tr")).to_have_count(4)  # all, two bots, the desk
+        overflow = page.evaluate(
+            "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+        )
+        assert overflow <= 0, f"{name} scrolls sideways"
+        expect(page.locator("[data-testid=stException]")).to_have_count(0)
+        page.mouse.move(0, 0)
+        page.wait_for_timeout(1_500)
+        take_picture(page, name.replace("trade", "delivery"))

@@ -92,7 +92,8 @@ def test_source_files_stay_small_enough_to_read():
             assert len(read(path).splitlines()) <= 320, path
 
 
-def test_the_example_for_a_bot_runs_and_is_counted(apps, capsys):
+def test_the_example_for_a_bot_runs_and_is_counted(apps, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # its journal is below the working directory
     (example,) = re.findall(r"```python\n(.*?)```", read("README.md"), re.DOTALL)
     exec(example.replace("tcp://127.0.0.1:5555", apps.zmq_address), {})
     assert "published=1" in capsys.readouterr().out

@@ -40,7 +40,7 @@ def open_live(page: Page, url: str) -> None:
     """Come to the page as people do: by its link on the first one."""
     page.goto(url)
     expect(page.get_by_role("button", name="Buy")).to_be_visible(timeout=30_000)
-    page.get_by_role("link", name="Live").click()
+    page.get_by_role("link", name="Live", exact=True).click()
     expect(page.locator(".ta-answer")).to_be_visible(timeout=30_000)
     expect(page).to_have_url(re.compile("/live$"))
 
@@ -83,7 +83,7 @@ def test_the_page_shows_exactly_what_was_published_by_side_and_by_symbol(apps, n
             "(none)": ["2", "6", "0", "0"],
         }
         expect(page.get_by_text("everything flows")).to_be_visible()
-        expect(page.get_by_text("nothing missing")).to_be_visible()
+        expect(page.get_by_text("nothing lost")).to_be_visible()
 
 
 def test_the_keys_of_the_ticket_are_dead_on_this_page_and_the_ticket_is_kept(apps, new_page):
@@ -92,7 +92,7 @@ def test_the_keys_of_the_ticket_are_dead_on_this_page_and_the_ticket_is_kept(app
     field = page.get_by_label("Quantity", exact=True)
     field.fill("3.5")
     field.press("Enter")
-    page.get_by_role("link", name="Live").click()
+    page.get_by_role("link", name="Live", exact=True).click()
     expect(page.locator(".ta-answer")).to_be_visible(timeout=30_000)
     for key in ("b", "s", "q"):
         page.keyboard.press(key)
@@ -105,7 +105,7 @@ def test_the_keys_of_the_ticket_are_dead_on_this_page_and_the_ticket_is_kept(app
     expect(page.get_by_text("volume 3.5")).to_be_visible()
 
 
-def test_a_sidecar_that_left_and_came_back_leaves_a_gap_and_begins_again(start_apps, new_page):
+def test_a_sidecar_that_left_and_came_back_leaves_a_gap_and_goes_on(start_apps, new_page):
     desk = start_apps("webapp-up")
     keys = {key: value for key, value in desk.environment.items() if key.startswith("SIDECAR_")}
     sidecar = start_apps("sidecar-up", **keys)

@@ -5,22 +5,30 @@ from __future__ import annotations
 import math
 import signal
 import socket
+import sqlite3
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import psutil
 import zmq
-from tests.known_input import Input, Series
+from tests.known_input import EPOCHS_MAX, Input, Series
 from tests.parts import ROOT, Prometheus, Sidecar, fetch, until
 from tests.promql_oracle import Sample
 
 WINDOW_S = 4.0
 """Over what the boards' rates run."""
 
-FAULTY = (sys.executable, str(ROOT / "tests/faulty_sidecar.py"), "stall", "miscount")
+CROWD = 1_100
+"""So many lives of one publisher, of which some have no place."""
+
+FORGETFUL_S = 50
+"""After a minute of silence a full table gives the place of a publisher that ended to another."""
+
+FAULTY = (sys.executable, str(ROOT / "tests/faulty_sidecar.py"), "stall", "drop", "miscount")
 
 Values = dict[frozenset[tuple[str, str]], float]
 """What a query answers: values by labels."""
@@ -51,6 +59,8 @@ class Source:
     descriptors: int = 0
     rss_bytes: int = 0
     cpu_s: float = 0
+    state_bytes: int = 0
+    free_bytes: int = 0
     started_s: float = 0
     served: str = ""
 
@@ -68,6 +78,9 @@ class Source:
         self.rss_bytes = process.memory_info().rss
         self.cpu_s = sum(process.cpu_times()[:2])
         self.started_s = process.create_time()
+        state = self.sidecar.folder / "state"
+        self.state_bytes = sum(path.stat().st_size for path in state.glob("ledger.db*"))
+        self.free_bytes = psutil.disk_usage(str(state)).free
         self.served = fetch(f"{self.sidecar.url}/metrics")
 
     def burst_seen_s(self) -> float:
@@ -110,8 +123,10 @@ class World:
 
     ``start_s`` is before anything came, ``moment_s`` right after the burst, ``alarm_s`` when all
     that must fire fires and no publisher is heard any more, ``broken_s`` when the second sidecar
-    has miscounted and failed on purpose and a stranger has knocked at the first. Then the second
-    one is stalled (``stalled_s``), is gone (``one_away_s``), and at last both are (``away_s``).
+    has miscounted, failed on purpose and turned some of a crowd away, and a stranger has knocked at
+    the first. Then the first one cannot write its state (``blocked_s``), and can again
+    (``mended_s``). The second one is stalled (``stalled_s``), is gone (``one_away_s``), and at last
+    both are (``away_s``).
     """
 
     def __init__(self, folder: Path, program: str) -> None:
@@ -135,8 +150,7 @@ class World:
 
     def play(self) -> None:
         """The whole input, the alerts that it brings, and the end."""
-        with zmq.Context() as context:
-            pushes = [self._connect(context, source) for source in self.sources]
+        with self._pushes() as pushes:
             self._settle()
             self.start_s = time.time()
             self._send(pushes, Input.first_sight)
@@ -152,27 +166,42 @@ class World:
                 scrapes = self._scrapes(source)
                 source.scrapes = {t_s: scrapes[t_s] for t_s in scrapes if t_s <= self.alarm_s}
             self._break(pushes[1])
-            for push in pushes:
-                push.close(linger=0)
+            self._block(pushes[0])
         self.moment_s = round(max(map(Source.burst_seen_s, self.sources)) + 0.01, 3)
         self._end()
 
     def _break(self, push: zmq.Socket) -> None:
         """Do what only a defect or a stranger does, and wait until it is scraped."""
         one, two = self.sources
-        for seq, symbol in enumerate(("FORGOTTEN", "DOUBLED", "DOUBLED", "DOUBLED", "FAILING"), 1):
-            stamps = {"src": symbol.lower(), "epoch": 1, "seq": seq}
-            trade = {"type": "trade", "side": "buy", "qty": 1, "ts": time.time(), "symbol": symbol}
-            push.send_json(trade | stamps)
+        if time.time() - two.phases[-1].begins_s > FORGETFUL_S:
+            raise UndeterminedError
         host, port = one.sidecar.zmq_address.removeprefix("tcp://").split(":")
         with socket.create_connection((host, int(port))) as stranger:
             stranger.sendall(b"GET / HTTP/1.1\r\n\r\n")
             shown = 'telemetry_connections_refused_total{reason="handshake"} 1.0'
             until(lambda: shown in fetch(f"{one.sidecar.url}/metrics"), what="the stranger")
-        shown = "telemetry_receiver_errors_total 1.0"
-        until(lambda: shown in fetch(f"{two.sidecar.url}/metrics"), what="the failure")
+        for symbol, seq in (("FAILING", 1), ("FORGOTTEN", 1), *(("DOUBLED", n) for n in (1, 2, 3))):
+            push.send_json(_trade(src=symbol.lower(), epoch=1, seq=seq, symbol=symbol))
+        for epoch in range(CROWD):
+            push.send_json(_trade(src="crowd", epoch=epoch + 1, seq=1))
+        self.turned_away = len(two.input.account.publishers) + 2 + CROWD - EPOCHS_MAX
+        shown = f"telemetry_turned_away_total {self.turned_away:.1f}"
+        until(lambda: shown in fetch(f"{two.sidecar.url}/metrics"), what=shown)
         self._settle()
         self.broken_s = round(min(max(self._scrapes(source)) for source in self.sources), 3)
+
+    def _block(self, push: zmq.Socket) -> None:
+        """Hold the first one's state as another program would, until that is scraped."""
+        one = self.sources[0]
+        with held(one.sidecar.folder / "state/ledger.db"):
+            push.send_json(_trade())
+            until(lambda: self._is(one, "telemetry_receiver_up", 0), what="a blocked sidecar")
+            self.blocked_s = time.time()
+        push.send_json(_trade())
+        failed = f'telemetry_commit_failures_total{{instance="{one.name}"}} > 0'
+        until(lambda: self.prometheus.query(failed), what="the failure, told")
+        until(lambda: self._is(one, "telemetry_receiver_up", 1), what="a sidecar that goes on")
+        self.mended_s = round(max(self._scrapes(one)), 3)
 
     def _end(self) -> None:
         """Stall the second sidecar, end it, end the first."""
@@ -187,6 +216,16 @@ class World:
         seen = f"max(max_over_time(up[{WINDOW_S:g}s]))"
         until(lambda: self.prometheus.value(seen) == 0, what="a window without them")
         self.away_s = time.time()
+
+    @contextmanager
+    def _pushes(self) -> Iterator[list[zmq.Socket]]:
+        with zmq.Context() as context:
+            pushes = [self._connect(context, source) for source in self.sources]
+            try:
+                yield pushes
+            finally:
+                for push in pushes:
+                    push.close(linger=0)
 
     def _connect(self, context: zmq.Context, source: Source) -> zmq.Socket:
         push = context.socket(zmq.PUSH)
@@ -225,22 +264,24 @@ class World:
         return self.prometheus.value(f'{name}{{instance="{source.name}"}}') == value
 
     def firing(self) -> set[tuple[str, str, str]]:
-        """Each alert that fires: its name, its sidecar, its publisher or reason."""
+        """Each alert that fires: its name, its sidecar, its publisher and reason."""
         return {
-            (its["alertname"], its["instance"], its.get("publisher", its.get("reason", "")))
-            for its in map(dict, self.ask('ALERTS{alertstate="firing"}', time.time()))
+            which_alert(labels) for labels in self.ask('ALERTS{alertstate="firing"}', time.time())
         }
 
     def expected_alerts(self) -> set[tuple[str, str, str]]:
-        """The alerts that the input must bring: late trades, rubbish, gaps, refusals."""
+        """The alerts that the input must bring: late trades, rubbish, losses, refusals."""
         expected = set()
         for source in self.sources:
             account = source.input.account
             expected.add(("DeliveryLagHigh", source.name, ""))
             expected |= {("InputRejected", source.name, reason) for reason in +account.rejected}
             for name, publisher in account.publishers.items():
-                expected.add(("EventsLost", source.name, name))
-                expected.add(("TradesRefused", source.name, name))
+                for alert, counts in (
+                    ("EventsLost", publisher.lost),
+                    ("TradesRefused", publisher.refused),
+                ):
+                    expected |= {(alert, source.name, f"{name} {reason}") for reason in +counts}
                 if publisher.open:
                     expected.add(("PublisherSilent", source.name, name))
         return expected
@@ -259,3 +300,23 @@ class World:
             )
             for each in found
         }
+
+
+def _trade(**stamps: object) -> dict[str, object]:
+    return {"type": "trade", "side": "buy", "qty": 1, "ts": time.time()} | stamps
+
+
+@contextmanager
+def held(database: Path) -> Iterator[None]:
+    """Hold the lock of an SQLite file, so that nobody else can write it."""
+    with closing(sqlite3.connect(database, timeout=30, isolation_level=None)) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        yield
+        connection.execute("ROLLBACK")
+
+
+def which_alert(labels: frozenset[tuple[str, str]]) -> tuple[str, str, str]:
+    """An alert's name, its sidecar, its publisher and reason, of those that it has."""
+    its = dict(labels)
+    whose = f"{its.get('publisher', '')} {its.get('reason', '')}".strip()
+    return its["alertname"], its["instance"], whose

@@ -131,7 +131,8 @@ def _running_apps(folder: Path) -> Iterator[subprocess.Popen[str]]:
     """Both apps, as ``make apps-up`` runs them, with a run folder and state of their own."""
     environment = {
         "RUN_DIR": str(folder / "run"),
-        "STATE_DIR": str(folder / "state"),
+        "SIDECAR_STATE_DIR": str(folder / "state/metrics-sidecar"),
+        "WEBAPP_JOURNAL_DIR": str(folder / "state/trading-app"),
         "APPS_PARENT": str(os.getpid()),
     }
     apps = subprocess.Popen(

@@ -74,10 +74,14 @@ class Endpoints:
             ),
             Listener(desk.http_host, desk.http_port, "WEBAPP_HTTP_HOST", "WEBAPP_HTTP_PORT"),
         ]
-        bind = re.fullmatch(r"tcp://\[?(.+?)\]?:([0-9]{1,5})", sidecar.zmq_bind)
-        if bind and bind[1] not in {name for _, name in socket.if_nameindex()}:
-            key = "SIDECAR_ZMQ_BIND"
-            found.append(Listener(bind[1], int(bind[2]), key, key))
+        interfaces = {name for _, name in socket.if_nameindex()}
+        for key, address in (
+            ("SIDECAR_ZMQ_BIND", sidecar.zmq_bind),
+            ("SIDECAR_ZMQ_ACK_BIND", sidecar.zmq_ack_bind),
+        ):
+            bind = re.fullmatch(r"tcp://\[?(.+?)\]?:([0-9]{1,5})", address)
+            if bind and bind[1] not in interfaces:
+                found.append(Listener(bind[1], int(bind[2]), key, key))
         return found
 
 

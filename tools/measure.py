@@ -7,6 +7,7 @@ ROUNDS and IDLE_S in the environment change how much is measured.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -18,6 +19,7 @@ import time
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import psutil
 import zmq
@@ -33,9 +35,14 @@ class MeasureError(Exception):
 
 
 def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port that is free, and the next one, too: acknowledgements are there."""
+    while True:
+        with socket.socket() as probe, socket.socket() as next_:
+            probe.bind(("127.0.0.1", 0))
+            port = int(probe.getsockname()[1])
+            with contextlib.suppress(OSError):
+                next_.bind(("127.0.0.1", port + 1))
+                return port
 
 
 def _push(address: str) -> None:
@@ -118,27 +125,38 @@ class _App:
         self._output.close()
 
 
-class _Sidecar(_App):
-    def __init__(self) -> None:
+class Sidecar(_App):
+    """A sidecar on free ports, with its state in a folder."""
+
+    def __init__(self, state: Path) -> None:
         self.address = f"tcp://127.0.0.1:{_free_port()}"
         port = _free_port()
         self._url = f"http://127.0.0.1:{port}"
-        keys = {"SIDECAR_ZMQ_BIND": self.address, "SIDECAR_HTTP_PORT": str(port)}
+        keys = {
+            "SIDECAR_ZMQ_BIND": self.address,
+            "SIDECAR_HTTP_PORT": str(port),
+            "SIDECAR_STATE_DIR": str(state),
+        }
         super().__init__("metrics-sidecar", keys)
 
     def is_up(self) -> bool:
-        return self._applied() is not None
+        """Whether it counts."""
+        return bool(self.summary())
 
-    def _applied(self) -> int | None:
+    def summary(self) -> dict[str, Any]:
+        """What it counted; empty while it does not answer."""
         body = _fetch(f"{self._url}/api/summary")
-        return int(json.loads(body)["trades"]["buy"]) if body else None
+        return dict(json.loads(body)) if body else {}
+
+    def _applied(self) -> int:
+        return int(self.summary().get("trades", {}).get("buy", 0))
 
     def rate(self) -> float:
         """Messages a second, received and counted."""
-        goal = (self._applied() or 0) + MESSAGES
+        goal = self._applied() + MESSAGES
 
         def wait() -> None:
-            self.wait_until(lambda: (self._applied() or 0) >= goal)
+            self.wait_until(lambda: self._applied() >= goal)
 
         return rate(_pusher_command(self.address), wait)
 
@@ -168,7 +186,7 @@ def _bare_rate() -> float:
         return rate(_pusher_command(f"tcp://127.0.0.1:{port}"), wait)
 
 
-def _measure(sidecar: _Sidecar) -> None:
+def _measure(sidecar: Sidecar) -> None:
     sidecar.wait_until(sidecar.is_up)
     print(f"idle sidecar    {sidecar.idle_percent():.2f} % of a core")
     print(f"idle desk       {_desk_idle_percent(sidecar.address):.2f} % of a core")
@@ -185,14 +203,15 @@ def main() -> int:
     if sys.argv[1:2] == ["push"]:
         _push(sys.argv[2])
         return 0
-    sidecar = _Sidecar()
-    try:
-        _measure(sidecar)
-    except (MeasureError, zmq.Again) as error:
-        print(f"measure: {error}", file=sys.stderr)
-        return 1
-    finally:
-        sidecar.stop()
+    with tempfile.TemporaryDirectory(prefix="measure-") as folder:
+        sidecar = Sidecar(Path(folder))
+        try:
+            _measure(sidecar)
+        except (MeasureError, zmq.Again) as error:
+            print(f"measure: {error}", file=sys.stderr)
+            return 1
+        finally:
+            sidecar.stop()
     return 0
 
 

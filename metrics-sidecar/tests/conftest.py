@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
+import json
 import os
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import httpx
 import hypothesis
@@ -23,42 +27,80 @@ hypothesis.settings.register_profile("project", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("project")
 
 
-_given_ports: set[int] = set()
+def _ports() -> Iterator[int]:
+    """Below the ports that the system lends to whoever connects; each process begins elsewhere."""
+    first = os.getpid() * 131
+    return (10_000 + (first + offset) * 2 % 20_000 for offset in itertools.count())
+
+
+_untried_ports = _ports()
 
 
 def free_port() -> int:
-    """A port where nobody listens, and that no other test of this process was given."""
-    while True:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        if port not in _given_ports:
-            _given_ports.add(port)
+    """A port where nobody listens, and that no other test of this process was given.
+
+    Nor does anybody at the next one, where acknowledgements are by default.
+    """
+    for port in _untried_ports:
+        with socket.socket() as probe, socket.socket() as next_, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            next_.bind(("127.0.0.1", port + 1))
             return port
+    raise AssertionError
 
 
 class Sidecar:
-    """A running sidecar; its folder is empty, its environment holds only these keys."""
+    """A sidecar; its folder is its working directory, its environment holds only these keys.
+
+    It starts at once; it can be ended and started again on the same ports and the same state.
+    ``command`` may replace what runs.
+    """
 
     def __init__(
-        self, folder: Path, *arguments: str, wait: bool = True, **environment: str
+        self,
+        folder: Path,
+        *arguments: str,
+        wait: bool = True,
+        command: Sequence[str | Path] = (SCRIPT,),
+        **environment: str,
     ) -> None:
-        self.zmq_address = f"tcp://127.0.0.1:{free_port()}"
         port = free_port()
-        self.url = f"http://127.0.0.1:{port}"
+        self.folder = folder
+        self.zmq_address = f"tcp://127.0.0.1:{port}"
+        self.ack_address = f"tcp://127.0.0.1:{port + 1}"
+        http_port = free_port()
+        self.url = f"http://127.0.0.1:{http_port}"
+        self.state_dir = folder / ".state/metrics-sidecar"
         self.environment = {
             "PATH": os.environ["PATH"],
             "SIDECAR_ZMQ_BIND": self.zmq_address,
-            "SIDECAR_HTTP_PORT": str(port),
+            "SIDECAR_HTTP_PORT": str(http_port),
             **environment,
         }
         self.log_path = folder / "sidecar.log"
-        with self.log_path.open("w") as log:
+        self._command = [*command, *arguments]
+        self.start(wait=wait)
+
+    def start(self, *, wait: bool = True) -> None:
+        with self.log_path.open("a") as log:
             self.process = subprocess.Popen(
-                [SCRIPT, *arguments], cwd=folder, env=self.environment, stdout=log, stderr=log
+                self._command, cwd=self.folder, env=self.environment, stdout=log, stderr=log
             )
         if wait:
             self.until(self._is_ready)
+
+    def log(self) -> list[dict[str, Any]]:
+        """The lines of the log so far."""
+        lines = self.log_path.read_text().splitlines()
+        return [json.loads(line) for line in lines if line.startswith("{")]
+
+    def events(self, event: str) -> list[dict[str, Any]]:
+        """The lines of the log that tell of this."""
+        return [line for line in self.log() if line["event"].startswith(event)]
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
 
     def _is_ready(self) -> bool:
         assert self.process.poll() is None, self.log_path.read_text()
@@ -97,15 +139,15 @@ class Sidecar:
 def start_sidecar(tmp_path: Path) -> Iterator[Callable[..., Sidecar]]:
     running: list[Sidecar] = []
 
-    def start(*arguments: str, wait: bool = True, **environment: str) -> Sidecar:
-        running.append(Sidecar(tmp_path, *arguments, wait=wait, **environment))
+    def start(*arguments: str, folder: Path = tmp_path, **options: Any) -> Sidecar:
+        running.append(Sidecar(folder, *arguments, **options))
         return running[-1]
 
     yield start
     for sidecar in running:
         if sidecar.process.poll() is None:
-            sidecar.process.kill()
-            sidecar.process.wait()
+            sidecar.process.send_signal(signal.SIGCONT)
+            sidecar.kill()
 
 
 @pytest.fixture

@@ -1,17 +1,19 @@
-"""The ledger: every message falls into one count, and volumes are summed exactly."""
+"""The ledger: every message falls into one count, exactly; only what is committed is said."""
 
 from __future__ import annotations
 
 import random
 from decimal import Decimal
+from unittest.mock import ANY
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metrics_sidecar.ledger import NO_SYMBOL, RECENT_MAX, SYMBOLS_MAX, Ledger
+from metrics_sidecar.ledger import NO_SYMBOL, RECENT_MAX, SYMBOLS_MAX, Ledger, ServiceCounter
 from metrics_sidecar.publishers import OTHER
 from trade_telemetry import RejectReason, Trade
-from trade_telemetry.messages import Beat
+from trade_telemetry.messages import STAMP_MAX, Acknowledgement, Beat, LossReason, Skip
 
 NOW_S = 1_790_000_000.0
 
@@ -20,8 +22,24 @@ def trade(side="buy", qty=1.0, ts=NOW_S, **fields):
     return Trade(side, qty, ts, **fields)
 
 
+def stamped(seq, epoch=1, source="bot"):
+    return trade(src=source, epoch=epoch, seq=seq)
+
+
+def beat(number=1, head=0, epoch=1, **fields):
+    values = {"since": NOW_S - 60, "sent": head, "oldest": 1, "capacity": 100, "refused": {}}
+    return Beat("bot", epoch, number=number, head=head, **(values | fields))
+
+
+def committed(ledger):
+    """The snapshot after a commit that the store took."""
+    ledger.changes()
+    ledger.committed()
+    return ledger.snapshot()
+
+
 def test_both_sides_stand_at_zero_from_the_start():
-    snapshot = Ledger(NOW_S).snapshot()
+    snapshot = Ledger().snapshot()
     assert [snapshot.trades(side) for side in ("buy", "sell")] == [0, 0]
     assert [snapshot.volume(side) for side in ("buy", "sell")] == [0.0, 0.0]
     assert snapshot.last_trade_ts_s == 0
@@ -38,10 +56,10 @@ def test_both_sides_stand_at_zero_from_the_start():
     )
 )
 def test_totals_are_the_exact_sums_of_what_was_applied(rows):
-    ledger = Ledger(NOW_S)
+    ledger = Ledger()
     for side, qty, symbol in rows:
-        assert ledger.apply(trade(side, float(qty), symbol=symbol), NOW_S)
-    snapshot = ledger.snapshot()
+        ledger.apply(trade(side, float(qty), symbol=symbol), NOW_S)
+    snapshot = committed(ledger)
     for side in ("buy", "sell"):
         mine = [(qty, symbol or NO_SYMBOL) for s, qty, symbol in rows if s == side]
         assert snapshot.trades(side) == len(mine)
@@ -55,58 +73,276 @@ def test_the_order_of_trades_never_changes_the_volume():
     quantities = [0.1, 1e15, 0.2, 1e-9, 123_456.789, 0.3] * 50
     volumes = set()
     for seed in range(5):
-        ledger = Ledger(NOW_S)
+        ledger = Ledger()
         for qty in random.Random(seed).sample(quantities, len(quantities)):
             ledger.apply(trade(qty=qty), NOW_S)
-        volumes.add(ledger.snapshot().symbols[NO_SYMBOL].volume_nano["buy"])
+        volumes.add(committed(ledger).symbols[NO_SYMBOL].volume_nano["buy"])
     assert len(volumes) == 1
 
 
 def test_received_is_the_sum_of_what_became_of_each_message():
-    ledger = Ledger(NOW_S)
+    ledger = Ledger()
     ledger.apply(trade(), NOW_S)
-    ledger.apply(trade(src="bot", epoch=1, seq=1), NOW_S)
-    ledger.apply(trade(src="bot", epoch=1, seq=1), NOW_S)
-    ledger.beat(Beat("bot", 1, NOW_S, 1, 0, 10, {}), NOW_S)
+    for seq in (1, 1, 3):
+        ledger.apply(stamped(seq), NOW_S)
+    ledger.beat(beat(), NOW_S)
+    ledger.skip(Skip("bot", 1, 2, 2, LossReason.STATE), NOW_S)
     ledger.reject(RejectReason.QTY, 3)
-    snapshot = ledger.snapshot()
-    assert (snapshot.applied, snapshot.untracked) == (2, 1)
-    assert (snapshot.duplicates, snapshot.beats, snapshot.rejected[RejectReason.QTY]) == (1, 1, 3)
-    parts = snapshot.applied + snapshot.duplicates + snapshot.beats
-    assert snapshot.received == parts + sum(snapshot.rejected.values()) == 7
+    shown = committed(ledger)
+    assert (shown.applied, shown.untracked) == (2, 1)
+    assert (shown.duplicates, shown.gaps, shown.beats, shown.skips) == (1, 1, 1, 1)
+    assert shown.rejected[RejectReason.QTY] == 3
+    assert shown.received == 2 + 1 + 1 + 1 + 1 + 3
 
 
-def test_a_rejected_trade_with_stamps_arrived_and_is_not_missing():
-    ledger = Ledger(NOW_S)
-    ledger.apply(trade(src="bot", epoch=1, seq=1), NOW_S)
+# the sequence
+
+
+def test_the_next_is_applied_what_came_before_is_a_duplicate_and_above_a_hole_nothing_is():
+    ledger = Ledger()
+    for seq in (1, 2, 2, 1, 4, 5, 3, 4):
+        ledger.apply(stamped(seq), NOW_S)
+    bot = committed(ledger).publishers["bot"]
+    assert (bot.applied, bot.duplicates, bot.gaps, bot.last_seq) == (4, 2, 2, 4)
+    assert (bot.published, bot.waiting, bot.residue) == (4, 0, 0)
+
+
+def test_a_sequence_that_does_not_begin_at_1_waits_for_its_beginning():
+    ledger = Ledger()
+    ledger.apply(stamped(501), NOW_S)
+    bot = committed(ledger).publishers["bot"]
+    assert (bot.applied, bot.gaps, bot.last_seq, bot.published) == (0, 1, 0, 0)
+
+
+def test_a_rejected_trade_with_stamps_takes_its_sequence_as_lost_so_that_successors_may_come():
+    ledger = Ledger()
+    ledger.apply(stamped(1), NOW_S)
     ledger.reject_stamped(RejectReason.TS_FUTURE, ("bot", 1, 2), NOW_S)
     ledger.reject_stamped(RejectReason.TS_FUTURE, ("bot", 1, 2), NOW_S)
-    ledger.apply(trade(src="bot", epoch=1, seq=3), NOW_S)
-    snapshot = ledger.snapshot()
-    bot = snapshot.publishers["bot"]
-    assert (bot.published, bot.applied, bot.rejected, bot.missing, bot.residue) == (3, 2, 1, 0, 0)
-    assert (snapshot.received, snapshot.rejected[RejectReason.TS_FUTURE]) == (4, 2)
+    ledger.reject_stamped(RejectReason.TS_FUTURE, ("bot", 1, 9), NOW_S)
+    ledger.apply(stamped(3), NOW_S)
+    shown = committed(ledger)
+    bot = shown.publishers["bot"]
+    assert (bot.published, bot.applied, bot.lost[LossReason.REJECTED], bot.residue) == (3, 2, 1, 0)
+    assert (shown.rejected[RejectReason.TS_FUTURE], shown.duplicates, shown.gaps) == (1, 1, 1)
+    assert shown.received == 5
 
 
-def test_stamps_beyond_reason_are_rejected_and_the_identity_holds():
-    ledger = Ledger(NOW_S)
-    ledger.apply(trade(src="bot", epoch=1, seq=1), NOW_S)
-    ledger.apply(trade(src="bot", epoch=1, seq=2**53 - 1), NOW_S)
-    for epoch in (2, 3):
-        ledger.beat(Beat("bot", epoch, NOW_S, 2**53 - 1, 2**53 - 1, 10, {}), NOW_S)
-    snapshot = ledger.snapshot()
-    parts = snapshot.applied + snapshot.duplicates + snapshot.beats
-    assert snapshot.received == parts + sum(snapshot.rejected.values()) == 4
-    assert snapshot.publishers["bot"].published <= 2**53 - 1
+def test_a_skip_counts_as_lost_only_what_exceeds_what_was_taken():
+    ledger = Ledger()
+    for seq in (1, 2, 3):
+        ledger.apply(stamped(seq), NOW_S)
+    ledger.skip(Skip("bot", 1, 2, 5, LossReason.OVERWRITTEN), NOW_S)
+    ledger.skip(Skip("bot", 1, 1, 4, LossReason.STATE), NOW_S)
+    ledger.apply(stamped(6), NOW_S)
+    shown = committed(ledger)
+    bot = shown.publishers["bot"]
+    assert (bot.applied, bot.lost[LossReason.OVERWRITTEN], bot.lost[LossReason.STATE]) == (4, 2, 0)
+    assert (bot.last_seq, bot.residue, shown.skips) == (6, 0, 2)
+
+
+def test_a_skip_above_a_hole_is_a_gap_and_loses_nothing():
+    ledger = Ledger()
+    ledger.skip(Skip("bot", 1, 2, 5, LossReason.STATE), NOW_S)
+    shown = committed(ledger)
+    assert (shown.gaps, shown.skips, shown.publishers["bot"].last_seq) == (1, 0, 0)
+
+
+def test_a_beat_says_what_waits_and_never_lowers_what_is_known():
+    ledger = Ledger()
+    ledger.apply(stamped(1), NOW_S)
+    ledger.beat(beat(head=10, oldest=4, durable=True), NOW_S)
+    ledger.beat(beat(head=7, oldest=4, durable=True), NOW_S)
+    bot = committed(ledger).publishers["bot"]
+    assert (bot.published, bot.applied, bot.waiting, bot.residue) == (10, 1, 9, 0)
+    assert (bot.capacity, bot.held, bot.durable, bot.open) == (100, 4, True, True)
+
+
+def test_two_lives_of_a_publisher_are_told_apart_and_summed():
+    ledger = Ledger()
+    for epoch in (1, 2):
+        ledger.apply(stamped(1, epoch), NOW_S + epoch)
+        ledger.beat(beat(epoch=epoch, head=1, since=NOW_S + epoch, capacity=epoch), NOW_S + epoch)
+    ledger.apply(stamped(2, epoch=1), NOW_S + 3)
+    bot = committed(ledger).publishers["bot"]
+    assert (bot.applied, bot.published, bot.epochs, bot.duplicates) == (3, 3, 2, 0)
+    assert (bot.epoch, bot.last_seq, bot.capacity) == (2, 1, 2), "the newest, not the last heard"
+    assert bot.last_seen_s == NOW_S + 3
+
+
+def test_a_publisher_is_open_until_it_says_that_it_ends_and_again_in_its_next_life():
+    ledger = Ledger()
+    ledger.beat(beat(), NOW_S)
+    ledger.beat(beat(ending=True), NOW_S)
+    assert not committed(ledger).publishers["bot"].open
+    ledger.beat(beat(epoch=2), NOW_S)
+    bot = committed(ledger).publishers["bot"]
+    assert (bot.open, bot.epochs) == (True, 1)
+
+
+def test_refusals_that_go_up_and_down_are_counted_at_their_highest():
+    ledger = Ledger()
+    counted = []
+    for count in (0, 100, 0, 100, 0, 120):
+        ledger.beat(beat(refused={"ring_full": count}), NOW_S)
+        counted.append(committed(ledger).publishers["bot"].refused["ring_full"])
+    assert counted == [0, 100, 100, 100, 100, 120]
+
+
+def test_refusals_for_reasons_not_known_here_are_counted_together_as_other():
+    ledger = Ledger()
+    ledger.beat(beat(refused={"full_moon": 3, "tide": 2}), NOW_S)
+    ledger.beat(beat(refused={"full_moon": 3, "tide": 4}), NOW_S)
+    refused = committed(ledger).publishers["bot"].refused
+    assert refused == {"ring_full": 0, "closed": 0, OTHER: 7}
+
+
+@pytest.mark.parametrize(("error", "residue"), [(-1, 1), (1, -1)])
+def test_an_event_that_is_left_out_or_counted_twice_shows_as_residue(error, residue):
+    ledger = Ledger()
+    for seq in (1, 2, 3):
+        ledger.apply(stamped(seq), NOW_S)
+    ledger._publishers.by_name["bot"].applied += error
+    ledger.apply(stamped(4), NOW_S)
+    assert committed(ledger).publishers["bot"].residue == residue
+    assert Ledger(ledger.rows()).snapshot().publishers["bot"].residue == residue
+
+
+# numbers beyond reason
+
+
+def test_numbers_that_would_overflow_a_total_are_rejected_and_change_nothing_else():
+    ledger = Ledger()
+    ledger.apply(stamped(1), NOW_S)
+    before = committed(ledger)
+    ledger.apply(stamped(STAMP_MAX, epoch=2), NOW_S)
+    ledger.apply(stamped(STAMP_MAX, epoch=2), NOW_S)
+    ledger.reject_stamped(RejectReason.QTY, ("bot", 2, STAMP_MAX), NOW_S)
+    ledger.skip(Skip("bot", 3, 1, STAMP_MAX, LossReason.STATE), NOW_S)
+    ledger.beat(beat(epoch=4, head=STAMP_MAX), NOW_S)
+    ledger.beat(beat(refused={"ring_full": STAMP_MAX, "closed": 1}), NOW_S)
+    after = committed(ledger)
+    reasons = {reason: count for reason, count in after.rejected.items() if count}
+    assert reasons == {"stamp": 2, "qty": 1, "skip": 1, "beat": 2}
+    assert (after.publishers, after.epochs) == (before.publishers, 1)
+    assert ledger.acknowledgements() == [("bot", ANY)], "the first trade's alone"
+
+
+def test_a_publisher_that_has_given_all_numbers_there_are_is_rejected_at_the_next():
+    ledger = Ledger()
+    ledger.skip(Skip("bot", 1, 1, STAMP_MAX - 1, LossReason.STATE), NOW_S)
+    ledger.apply(stamped(STAMP_MAX), NOW_S)
+    ledger.apply(stamped(1, epoch=2), NOW_S)
+    shown = committed(ledger)
+    assert (shown.applied, shown.rejected[RejectReason.STAMP], shown.epochs) == (1, 1, 1)
+    assert shown.publishers["bot"].published == STAMP_MAX
+    assert Ledger(ledger.rows()).snapshot().publishers == shown.publishers
+
+
+def test_a_second_life_that_is_live_is_rejected_then_too():
+    ledger = Ledger()
+    ledger.apply(stamped(1, epoch=2), NOW_S)
+    ledger.skip(Skip("bot", 1, 1, STAMP_MAX - 1, LossReason.STATE), NOW_S)
+    ledger.apply(stamped(2, epoch=2), NOW_S)
+    shown = committed(ledger)
+    assert (shown.applied, shown.rejected[RejectReason.STAMP]) == (1, 1)
+    assert shown.publishers["bot"].published == STAMP_MAX
+
+
+def test_one_publisher_at_its_end_leaves_the_others_alone():
+    ledger = Ledger()
+    ledger.beat(beat(head=STAMP_MAX), NOW_S)
+    ledger.apply(stamped(1, source="bot-2"), NOW_S)
+    assert committed(ledger).applied == 1
+
+
+# what is committed, shown and acknowledged
+
+
+def test_only_what_was_committed_is_shown_and_acknowledged():
+    ledger = Ledger()
+    ledger.apply(stamped(1), NOW_S)
+    ledger.note(ServiceCounter.COMMITS, 1)
+    assert ledger.snapshot().received == 0
+    ledger.changes()
+    assert (ledger.snapshot().received, ledger.acknowledgements()) == (0, [])
+    ledger.apply(stamped(2), NOW_S)
+    ledger.note(ServiceCounter.COMMITS, 1)
+    ledger.committed()
+    shown = ledger.snapshot()
+    assert (shown.received, shown.service[ServiceCounter.COMMITS]) == (1, 1)
+    assert (ledger.uncommitted, shown.publishers["bot"].last_seq) == (1, 1)
+    assert [each.last for _, each in ledger.acknowledgements()] == [1]
+    assert ledger.acknowledgements() == []
+
+
+def test_changes_that_were_not_committed_come_again_with_what_is_new():
+    ledger = Ledger()
+    ledger.apply(stamped(1), NOW_S)
+    first = ledger.changes()
+    ledger.apply(stamped(1, epoch=2), NOW_S)
+    second = ledger.changes()
+    assert second.keys() == first.keys() | {"epoch/2/bot"}
+    ledger.committed()
+    assert {each.epoch for _, each in ledger.acknowledgements()} == {1, 2}
+    assert ledger.changes() == {}
+
+
+def test_a_commit_writes_only_the_rows_that_changed():
+    ledger = Ledger()
+    for name in ("a", "b"):
+        ledger.apply(trade(symbol=name, src=name, epoch=7, seq=1), NOW_S)
+    committed(ledger)
+    ledger.apply(trade(symbol="a", src="a", epoch=7, seq=2), NOW_S)
+    assert ledger.changes().keys() == {"totals", "symbol/a", "publisher/a", "epoch/7/a"}
+
+
+def test_every_epoch_that_was_heard_is_answered_once_a_commit_a_duplicate_too():
+    ledger = Ledger(incarnation=99)
+    ledger.beat(beat(number=5, head=3), NOW_S)
+    for seq in (1, 2):
+        ledger.apply(stamped(seq), NOW_S)
+    committed(ledger)
+    assert ledger.acknowledgements() == [("bot", Acknowledgement(99, 1, 2, 3, 5, False))]
+    committed(ledger)
+    assert ledger.acknowledgements() == [], "nobody was heard"
+    ledger.apply(stamped(1), NOW_S)
+    committed(ledger)
+    assert ledger.acknowledgements() == [("bot", Acknowledgement(99, 1, 2, 3, 5, False))]
+
+
+def test_a_gap_is_told_until_the_next_beat_is_taken_in_whatever_its_number():
+    ledger = Ledger(incarnation=99)
+    said = []
+    for message in (beat(number=5), stamped(2), stamped(1), beat(number=1)):
+        take = ledger.beat if isinstance(message, Beat) else ledger.apply
+        take(message, NOW_S)
+        committed(ledger)
+        said += [(each.last, each.beat, each.gap) for _, each in ledger.acknowledgements()]
+    assert said == [(0, 5, False), (0, 5, True), (1, 5, True), (1, 1, False)]
+
+
+def test_each_start_has_an_incarnation_of_its_own():
+    said = set()
+    for _ in range(3):
+        ledger = Ledger()
+        ledger.beat(beat(), NOW_S)
+        committed(ledger)
+        said |= {each.incarnation for _, each in ledger.acknowledgements()}
+    assert len(said) == 3
+    assert all(1 <= incarnation <= STAMP_MAX for incarnation in said)
+
+
+# the totals of trades
 
 
 def test_symbols_past_the_limit_are_counted_as_other():
-    ledger = Ledger(NOW_S)
+    ledger = Ledger()
     for number in range(SYMBOLS_MAX + 10):
         for side in ("sell", "buy"):
             ledger.apply(trade(side, symbol=f"S{number}"), NOW_S)
     ledger.apply(trade(), NOW_S)
-    snapshot = ledger.snapshot()
+    snapshot = committed(ledger)
     assert len(snapshot.symbols) == SYMBOLS_MAX + 2
     assert snapshot.symbols[OTHER].trades == {"buy": 10, "sell": 10}
     assert snapshot.symbols[NO_SYMBOL].trades == {"buy": 1, "sell": 0}
@@ -114,10 +350,12 @@ def test_symbols_past_the_limit_are_counted_as_other():
 
 
 def test_ages_fall_into_buckets_whose_upper_bound_is_included():
-    ledger = Ledger(NOW_S)
+    ledger = Ledger()
     for age_s in (-5, 0, 0.001, 0.0011, 60, 61):
         ledger.apply(trade(ts=NOW_S - age_s), NOW_S)
-    counts = ledger.snapshot().age_counts
+    shown = committed(ledger)
+    counts = shown.age_counts
+    assert shown.age_sum_s == pytest.approx(0.001 + 0.0011 + 60 + 61, abs=1e-5)
     # a double near 1.79e9 is exact to 2.4e-7 s, so 0.001 may fall on either side of its bound
     assert counts[0] + counts[1] == 4
     assert counts[0] >= 2
@@ -125,18 +363,19 @@ def test_ages_fall_into_buckets_whose_upper_bound_is_included():
 
 
 def test_a_snapshot_does_not_change_when_the_ledger_goes_on():
-    ledger = Ledger(NOW_S)
+    ledger = Ledger()
     ledger.apply(trade(), NOW_S)
-    before = ledger.snapshot()
+    before = committed(ledger)
     ledger.apply(trade(), NOW_S)
     ledger.reject(RejectReason.EMPTY)
+    committed(ledger)
     assert (before.trades("buy"), before.received, len(before.recent)) == (1, 1, 1)
     assert before.rejected[RejectReason.EMPTY] == 0
 
 
 def test_recent_trades_are_bounded_and_numbered():
-    ledger = Ledger(NOW_S)
+    ledger = Ledger()
     for _ in range(RECENT_MAX + 5):
         ledger.apply(trade(), NOW_S)
-    recent = ledger.snapshot().recent
+    recent = committed(ledger).recent
     assert [number for number, _, _ in recent] == list(range(6, RECENT_MAX + 6))

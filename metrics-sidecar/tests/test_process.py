@@ -40,6 +40,7 @@ def run(folder, *arguments, **environment):
         ("SIDECAR_HTTP_PORT", "70000", "write a port from 1 to 65535"),
         ("SIDECAR_ZMQ_BIND", "localhost:5555", "write it as tcp://HOST:PORT, with a port"),
         ("SIDECAR_ZMQ_BIND", "tcp://127.0.0.1:99999", "write it as tcp://HOST:PORT, with a port"),
+        ("SIDECAR_ZMQ_ACK_BIND", "5556", "write it as tcp://HOST:PORT, with a port"),
         ("SIDECAR_HTTP_HOST", "http://x", "write a host name or an IP address"),
         ("SIDECAR_LOG_FORMAT", "xml", "write auto, console or json"),
     ],
@@ -79,17 +80,17 @@ def test_it_listens_on_ipv6_too(start_sidecar, free_ports):
         sidecar.until(lambda: sidecar.value("trades_total", side="buy") == 1)
 
 
-@pytest.mark.parametrize("key", ["SIDECAR_ZMQ_BIND", "SIDECAR_HTTP_PORT"])
+@pytest.mark.parametrize("key", ["SIDECAR_ZMQ_BIND", "SIDECAR_ZMQ_ACK_BIND", "SIDECAR_HTTP_PORT"])
 def test_a_taken_port_is_one_line_that_names_the_key_to_change(tmp_path, key, free_ports):
     with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
+        port = free_ports()
+        taken.bind(("127.0.0.1", port))
         taken.listen()
-        port = taken.getsockname()[1]
         keys = {
             "SIDECAR_ZMQ_BIND": f"tcp://127.0.0.1:{free_ports()}",
             "SIDECAR_HTTP_PORT": str(free_ports()),
         }
-        keys[key] = f"tcp://127.0.0.1:{port}" if key == "SIDECAR_ZMQ_BIND" else str(port)
+        keys[key] = str(port) if key == "SIDECAR_HTTP_PORT" else f"tcp://127.0.0.1:{port}"
         result = run(tmp_path, **keys)
     assert result.returncode == 2
     assert key in result.stderr
@@ -122,8 +123,61 @@ def test_rejected_input_is_logged_at_a_bounded_rate(sidecar, push):
 
 
 def test_help_and_version_are_answered(tmp_path):
-    assert "--reload" in run(tmp_path, "--help").stdout
+    explained = run(tmp_path, "--help").stdout
+    assert {"--reload", "backup", "restore"} <= set(explained.split())
+    assert "SIDECAR_STATE_DIR" in run(tmp_path, "backup", "--help").stdout
+    assert "set aside whole" in " ".join(run(tmp_path, "restore", "--help").stdout.split())
     assert run(tmp_path, "--version").stdout.startswith("metrics-sidecar 0.")
+
+
+def test_acknowledgements_are_at_the_next_port_unless_another_is_set(start_sidecar, free_ports):
+    elsewhere = f"tcp://127.0.0.1:{free_ports()}"
+    sidecar = start_sidecar(SIDECAR_ZMQ_ACK_BIND=elsewhere)
+    with Publisher(sidecar.zmq_address, ack_address=elsewhere) as publisher:
+        publisher.publish("buy", 1)
+        assert publisher.close(10) == 0
+    default = start_sidecar(SIDECAR_STATE_DIR="")
+    with Publisher(default.zmq_address) as publisher:
+        publisher.publish("buy", 1)
+        assert publisher.close(10) == 0
+    assert default.value("telemetry_state_durable") == 0
+    assert sidecar.value("telemetry_state_durable") == 1
+
+
+def test_a_backup_is_made_while_it_runs_and_restored_while_it_does_not(sidecar, push):
+    trade = b'{"type":"trade","side":"buy","qty":1,"ts":1}'
+    push.send(trade)
+    sidecar.until(lambda: sidecar.value("trades_total", side="buy") == 1)
+    made = run(sidecar.folder, "backup", "copy.db")
+    assert (made.returncode, made.stderr) == (0, "")
+    assert made.stdout.startswith("The state is saved in copy.db: 1 trades in ")
+    push.send(trade)
+    sidecar.until(lambda: sidecar.value("trades_total", side="buy") == 2)
+    refused = run(sidecar.folder, "restore", "copy.db")
+    assert refused.returncode == 2
+    assert "is in use by another sidecar" in refused.stderr
+    sidecar.stop()
+    restored = run(sidecar.folder, "restore", "copy.db")
+    assert (restored.returncode, restored.stderr) == (0, "")
+    assert "The state is the one of copy.db: 1 trades in " in restored.stdout
+    sidecar.start()
+    assert sidecar.value("trades_total", side="buy") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "line"),
+    [
+        (["backup", "copy.db"], {}, ".state/metrics-sidecar holds no state: set SIDECAR_STATE_DIR"),
+        (["restore", "copy.db"], {}, "copy.db is no file: name a backup"),
+        (["backup", "copy.db"], {"SIDECAR_STATE_DIR": ""}, "SIDECAR_STATE_DIR is empty"),
+    ],
+)
+def test_a_copy_that_cannot_be_made_is_one_line(tmp_path, arguments, environment, line):
+    result = run(tmp_path, *arguments, **environment)
+    assert result.returncode == 2
+    assert result.stderr.startswith(f"metrics-sidecar: {line}")
+    assert len(result.stderr.splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
 
 
 IMPORT = """

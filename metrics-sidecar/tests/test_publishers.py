@@ -1,222 +1,157 @@
-"""Sequences: what arrived, what is missing, what came twice; and the bounds on all of it."""
+"""Names: a label each, at most so many; what must give way is folded, and every sum stays."""
 
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
+from metrics_sidecar import epochs as epochs_module
 from metrics_sidecar import publishers as module
-from metrics_sidecar.publishers import OTHER, ImplausibleError, Publishers, Sequence
-from trade_telemetry.messages import STAMP_MAX, Beat
+from metrics_sidecar.epochs import SILENT_S
+from metrics_sidecar.ledger import Ledger
+from metrics_sidecar.publishers import OTHER
+from trade_telemetry import Trade
+from trade_telemetry.messages import STAMP_MAX, Beat, LossReason, Skip
 
 NOW_S = 1_790_000_000.0
 
 
-def beat(source="bot", epoch=1, head=0, waiting=0, refused=0, since=NOW_S - 60):
-    """By default of an epoch that began before the sidecar did."""
-    return Beat(source, epoch, since, head, waiting, 100, {"ring_full": refused})
-
-
-def applied(publishers, source, epoch, seq, now_s=NOW_S):
-    """Take an event and count it, as the ledger does."""
-    publisher = publishers.take(source, epoch, seq, now_s)
-    if publisher is not None:
-        publisher.applied += 1
-    return publisher is not None
-
-
-@given(st.lists(st.integers(1, 40), max_size=80))
-def test_a_sequence_takes_each_number_once_and_knows_what_is_missing(arrivals):
-    sequence = Sequence(first=0)
-    seen: set[int] = set()
-    for seq in arrivals:
-        assert sequence.take(seq) is (seq not in seen)
-        seen.add(seq)
-        assert sequence.missing == max(seen) - len(seen)
-
-
-def test_a_sequence_forgets_its_oldest_gap_but_not_what_was_missing_in_it(monkeypatch):
-    monkeypatch.setattr(module, "GAPS_MAX", 2)
-    sequence = Sequence(first=0)
-    for seq in (2, 4, 6):
-        sequence.take(seq)
-    assert sequence.missing == 3
-    assert not sequence.take(1)
-    assert sequence.take(3)
-    assert sequence.missing == 2
-
-
-def test_what_was_sent_before_the_sidecar_started_is_not_missing():
-    publishers = Publishers(NOW_S)
-    assert applied(publishers, "bot", 1, 501, NOW_S)
-    totals = publishers.totals()["bot"]
-    assert (totals.applied, totals.missing, totals.published, totals.last_seq) == (1, 0, 1, 501)
-
-
-def test_a_beat_heard_first_does_not_make_what_waits_a_duplicate():
-    publishers = Publishers(NOW_S)
-    publishers.beat(beat(head=500, waiting=200), NOW_S)
-    assert applied(publishers, "bot", 1, 301, NOW_S)
-    totals = publishers.totals()["bot"]
-    assert (totals.published, totals.applied, totals.missing, totals.waiting) == (200, 1, 0, 200)
-
-
-def test_a_beat_shows_a_loss_at_the_end_of_the_sequence():
-    publishers = Publishers(NOW_S)
-    applied(publishers, "bot", 1, 1, NOW_S)
-    publishers.beat(beat(head=5, waiting=1), NOW_S)
-    totals = publishers.totals()["bot"]
-    assert (totals.published, totals.applied, totals.missing, totals.waiting) == (5, 1, 3, 1)
-    assert applied(publishers, "bot", 1, 3, NOW_S), "it comes late, over the older connection"
-    assert publishers.totals()["bot"].missing == 2
-
-
-def test_a_repeated_event_is_a_duplicate():
-    publishers = Publishers(NOW_S)
-    assert applied(publishers, "bot", 1, 1, NOW_S)
-    assert not applied(publishers, "bot", 1, 1, NOW_S)
-    assert publishers.duplicates == publishers.totals()["bot"].duplicates == 1
-
-
-def test_two_lives_of_a_publisher_are_told_apart_and_summed():
-    publishers = Publishers(NOW_S)
-    applied(publishers, "bot", 1, 1, NOW_S)
-    publishers.beat(beat(epoch=1, head=1, refused=2), NOW_S)
-    applied(publishers, "bot", 2, 1, NOW_S + 1)
-    publishers.beat(beat(epoch=2, head=1, refused=1), NOW_S + 1)
-    publishers.beat(beat(epoch=2, head=1, refused=3), NOW_S + 2)
-    totals = publishers.totals()["bot"]
-    assert (totals.applied, totals.published, totals.duplicates) == (2, 2, 0)
-    assert totals.refused["ring_full"] == 5
-    assert (totals.epoch, totals.last_seen_s) == (2, NOW_S + 2)
-
-
-def test_publishers_past_the_limit_are_counted_together(monkeypatch):
+@pytest.fixture(autouse=True)
+def two_names(monkeypatch):
     monkeypatch.setattr(module, "PUBLISHERS_MAX", 2)
-    publishers = Publishers(NOW_S)
-    for name in ("a", "b", "c", "d"):
-        assert applied(publishers, name, 1, 1, NOW_S)
-        assert not applied(publishers, name, 1, 1, NOW_S)
-    totals = publishers.totals()
-    assert {name: t.applied for name, t in totals.items()} == {"a": 1, "b": 1, OTHER: 2}
 
 
-@given(
-    st.lists(
-        st.tuples(
-            st.sampled_from(["a", "b"]),
-            st.integers(1, 3),
-            st.integers(1, 30),
-            st.none() | st.integers(0, 40),
-            st.sampled_from([NOW_S - 60, NOW_S + 60]),
-        ),
-        max_size=80,
-    )
-)
-def test_whatever_is_heard_in_whatever_order_the_residue_is_0(heard):
-    publishers = Publishers(NOW_S)
-    for source, epoch, number, waiting, since in heard:
-        if waiting is None:
-            applied(publishers, source, epoch, number, NOW_S)
-        else:
-            publishers.beat(beat(source, epoch, number, min(waiting, number), 0, since), NOW_S)
-        for totals in publishers.totals().values():
-            assert totals.residue == 0
-            assert totals.missing >= 0
-            assert totals.published >= totals.applied + totals.missing
+def live_once(ledger, source, now_s=NOW_S, lost=0, refused=0, epoch=1):
+    """A publisher that sends, refuses, loses and closes, and is silent for a day."""
+    for seq in (1, 1, 99):
+        ledger.apply(Trade("buy", 1.0, now_s, src=source, epoch=epoch, seq=seq), now_s)
+    if lost:
+        ledger.skip(Skip(source, epoch, 2, 1 + lost, LossReason.STATE), now_s)
+    head, said = 1 + lost, {"ring_full": refused}
+    ledger.beat(Beat(source, epoch, now_s, 1, head, head, 1, 9, said, ending=True), now_s)
+    ledger.listened(SILENT_S)
 
 
-def test_an_event_that_is_taken_and_not_counted_shows_as_residue():
-    publishers = Publishers(NOW_S)
-    applied(publishers, "bot", 1, 1)
-    publishers.take("bot", 1, 2, NOW_S)  # the ledger drops it on the floor
-    assert publishers.totals()["bot"].residue == 1
+def shown(ledger):
+    ledger.changes()
+    ledger.committed()
+    return ledger.snapshot().publishers
 
 
-def test_of_an_epoch_that_began_after_the_sidecar_everything_is_expected():
-    """What was lost on a first connection that nobody saw is missing, not unknown."""
-    by_beat, by_trade = Publishers(NOW_S), Publishers(NOW_S)
-    later = NOW_S + 1
-    by_beat.beat(beat(head=200, waiting=50, since=later), NOW_S + 2)
-    applied(by_trade, "bot", 1, 151, NOW_S + 2)
-    by_trade.beat(beat(head=200, waiting=49, since=later), NOW_S + 2)
-    totals = by_beat.totals()["bot"]
-    assert (totals.published, totals.missing, totals.waiting) == (200, 150, 50)
-    totals = by_trade.totals()["bot"]
-    assert (totals.published, totals.applied, totals.missing) == (200, 1, 150)
-    assert applied(by_trade, "bot", 1, 7, NOW_S + 3), "it comes late, over the older connection"
-    assert by_trade.totals()["bot"].missing == 149
+def test_a_name_that_is_needed_is_taken_from_who_is_spent_and_silent_the_longest():
+    ledger = Ledger()
+    live_once(ledger, "a", NOW_S + 5, lost=2, refused=4)
+    live_once(ledger, "b", NOW_S, lost=3, refused=1)
+    assert shown(ledger).keys() == {"a", "b"}
+    live_once(ledger, "c", NOW_S + 9)
+    names = shown(ledger)
+    assert names.keys() == {"a", OTHER, "c"}
+    assert (names[OTHER].published, names[OTHER].applied, names[OTHER].residue) == (4, 1, 0)
+    assert (names[OTHER].lost[LossReason.STATE], names[OTHER].refused["ring_full"]) == (3, 1)
+    assert (names[OTHER].duplicates, names[OTHER].gaps) == (1, 1)
+    assert (names[OTHER].open, names[OTHER].epochs, names[OTHER].waiting) == (False, 0, 0)
+    assert ledger.rows().keys() >= {"publisher/a", "publisher/other", "publisher/c"}
+    assert "publisher/b" not in ledger.rows()
 
 
-def test_after_forgetting_nothing_that_was_counted_becomes_missing(monkeypatch):
-    monkeypatch.setattr(module, "EPOCHS_MAX", 3)
-    monkeypatch.setattr(module, "EPOCHS_FORGOTTEN_AT_ONCE", 1)
-    publishers = Publishers(NOW_S)
-    for number in range(1, 6):
-        publishers.beat(beat("bot", number, since=NOW_S + 1), NOW_S + 1)
-        for seq in range(1, 11):
-            applied(publishers, "bot", number, seq, NOW_S + number)
-    publishers.beat(beat("bot", 1, head=10, since=NOW_S + 1), NOW_S + 9)
-    totals = publishers.totals()["bot"]
-    assert (totals.applied, totals.published, totals.missing, totals.residue) == (50, 50, 0, 0)
+def test_sums_over_all_names_never_go_down_however_many_come():
+    ledger = Ledger()
+    for number in range(20):
+        live_once(ledger, f"bot-{number}", NOW_S + number, lost=number % 3)
+        totals = shown(ledger).values()
+        assert sum(each.applied for each in totals) == number + 1
+        assert all(each.residue == 0 for each in totals)
+        assert len(totals) <= 3
+        assert Ledger(ledger.rows()).snapshot().publishers == ledger.snapshot().publishers
 
 
-def test_numbers_beyond_reason_are_refused_and_change_nothing():
-    publishers = Publishers(NOW_S)
-    applied(publishers, "bot", 1, 1)
-    publishers.beat(beat(epoch=2, head=STAMP_MAX - 10, waiting=0), NOW_S)
-    before = publishers.totals()["bot"]
-    publishers.beat(beat(epoch=3, head=STAMP_MAX, waiting=STAMP_MAX - 5), NOW_S)
-    for epoch in range(4, 50):
-        with pytest.raises(ImplausibleError):
-            publishers.beat(beat(epoch=epoch, head=STAMP_MAX, waiting=STAMP_MAX), NOW_S)
-    assert publishers.totals()["bot"].published <= STAMP_MAX
-    assert before.published == 1
-    with pytest.raises(ImplausibleError):
-        publishers.take("bot", 1, STAMP_MAX, NOW_S)
-    assert publishers.totals()["bot"].residue == 0
-
-
-def test_a_publisher_is_open_until_it_says_that_it_ends_and_again_in_its_next_life():
-    publishers = Publishers(NOW_S)
-    applied(publishers, "bot", 1, 1)
-    assert publishers.totals()["bot"].open
-    publishers.beat(Beat("bot", 1, NOW_S, 1, 0, 10, {}, ending=True), NOW_S)
-    assert not publishers.totals()["bot"].open
-    applied(publishers, "bot", 2, 1)
-    assert publishers.totals()["bot"].open
-
-
-def test_refusals_that_go_up_and_down_are_counted_at_their_highest():
-    publishers = Publishers(NOW_S)
-    for refused in (0, 100, 0, 100, 0, 120):
-        publishers.beat(beat(refused=refused), NOW_S)
-    assert publishers.totals()["bot"].refused["ring_full"] == 120
-
-
-def test_a_refusal_for_a_reason_not_known_here_is_counted_as_other():
-    publishers = Publishers(NOW_S)
-    publishers.beat(Beat("bot", 1, NOW_S, 0, 0, 10, {"full_moon": 3}), NOW_S)
-    assert publishers.totals()["bot"].refused == {"ring_full": 0, "closed": 0, OTHER: 3}
-
-
-def test_publishers_counted_together_keep_lives_of_one_number_apart(monkeypatch):
-    monkeypatch.setattr(module, "PUBLISHERS_MAX", 1)
-    publishers = Publishers(NOW_S)
+def test_one_who_was_folded_comes_back_under_its_name_and_nothing_counts_again():
+    ledger = Ledger()
     for name in ("a", "b", "c"):
-        applied(publishers, name, 7, 1, NOW_S)
-        applied(publishers, name, 7, 3, NOW_S)
-    totals = publishers.totals()
-    assert (totals[OTHER].missing, totals["a"].missing) == (2, 1)
+        live_once(ledger, name, refused=2)
+    assert "a" not in shown(ledger)
+    live_once(ledger, "a", refused=5)
+    ledger.apply(Trade("buy", 1.0, NOW_S, src="a", epoch=1, seq=2), NOW_S)
+    names = shown(ledger)
+    assert (names["a"].applied, names["a"].duplicates, names["a"].last_seq) == (1, 2, 2)
+    assert (names["a"].published, names["a"].residue) == (1, 0)
+    assert sum(each.refused["ring_full"] for each in names.values()) == 2 + 2 + 5
 
 
-def test_a_flood_of_lives_stays_within_the_limit_and_loses_no_count(monkeypatch):
-    monkeypatch.setattr(module, "EPOCHS_MAX", 10)
-    publishers = Publishers(NOW_S)
-    for epoch in range(1, 101):
-        applied(publishers, "bot", epoch, 1, NOW_S)
-        applied(publishers, "bot", epoch, 3, NOW_S)
-    totals = publishers.totals()["bot"]
-    assert (totals.applied, totals.missing) == (200, 100)
-    assert len(publishers._epochs) == len(publishers._publishers["bot"].epochs) <= 10
+def test_names_with_a_live_epoch_stay_and_a_newcomer_is_turned_away():
+    ledger = Ledger()
+    for name in ("a", "b", "c"):
+        ledger.apply(Trade("buy", 1.0, NOW_S, src=name, epoch=1, seq=1), NOW_S)
+    names = shown(ledger)
+    assert names.keys() == {"a", "b"}
+    assert (ledger.snapshot().turned_away, ledger.snapshot().applied) == (1, 2)
+    assert {source for source, _ in ledger.acknowledgements()} == {"a", "b"}
+
+
+def test_with_the_real_limits_there_is_a_name_wherever_there_is_a_place(monkeypatch):
+    """A name for every place: so only a full table turns anybody away."""
+    monkeypatch.undo()
+    assert module.PUBLISHERS_MAX >= epochs_module.EPOCHS_MAX
+
+
+def test_a_publisher_that_calls_itself_other_keeps_what_was_folded_before():
+    ledger = Ledger()
+    for name in ("a", "b", "c", OTHER, "d"):
+        live_once(ledger, name)
+    names = shown(ledger)
+    assert names.keys() == {"c", OTHER, "d"}
+    assert sum(each.applied for each in names.values()) == 5
+    assert names[OTHER].applied == 3
+
+
+def test_a_publisher_that_calls_itself_other_needs_no_place_and_takes_none():
+    ledger = Ledger()
+    for name in ("a", OTHER, "b"):
+        live_once(ledger, name)
+    assert shown(ledger).keys() == {"a", "b", OTHER}
+    ledger = Ledger()
+    for name in ("a", "b", OTHER):
+        live_once(ledger, name)
+    assert shown(ledger).keys() == {"a", "b", OTHER}
+    assert shown(ledger)[OTHER].applied == 1
+
+
+def test_what_is_folded_together_never_exceeds_what_every_program_can_hold():
+    ledger = Ledger()
+    for number in range(4):
+        ledger.skip(Skip(f"bot-{number}", 1, 1, STAMP_MAX // 2, LossReason.STATE), NOW_S)
+        ledger.listened(SILENT_S)
+    live_once(ledger, "a")
+    names = shown(ledger)
+    assert names[OTHER].published == STAMP_MAX - 1
+    assert names.keys() == {OTHER, "bot-2", "bot-3"}, "the newcomer found no name"
+
+
+def test_one_who_claims_numbers_beyond_reason_keeps_its_name_and_others_are_folded():
+    ledger = Ledger()
+    ledger.skip(Skip("liar", 1, 1, STAMP_MAX, LossReason.STATE), NOW_S)
+    ledger.listened(SILENT_S)
+    for name in ("a", "b", "c"):
+        live_once(ledger, name)
+    names = shown(ledger)
+    assert names.keys() == {"liar", OTHER, "c"}
+    assert (names[OTHER].published, names["liar"].published) == (2, STAMP_MAX)
+
+
+def test_when_no_name_can_be_folded_a_newcomer_is_turned_away():
+    ledger = Ledger()
+    for name in ("liar", "fibber"):
+        ledger.skip(Skip(name, 1, 1, STAMP_MAX, LossReason.STATE), NOW_S)
+    ledger.listened(SILENT_S)
+    live_once(ledger, "a")
+    assert shown(ledger).keys() == {"liar", "fibber"}
+    assert ledger.snapshot().turned_away == 4, "three trades and a beat"
+
+
+def test_when_it_was_last_seen_is_right_also_after_the_clock_was_set_back():
+    ledger = Ledger()
+    ledger.apply(Trade("buy", 1.0, NOW_S, src="a", epoch=1, seq=1), NOW_S + 1000)
+    ledger.listened(1.0)
+    ledger.apply(Trade("buy", 1.0, NOW_S, src="a", epoch=2, seq=1), NOW_S)
+    assert shown(ledger)["a"].last_seen_s == NOW_S
+    ledger.listened(SILENT_S)
+    assert shown(ledger)["a"].last_seen_s == NOW_S

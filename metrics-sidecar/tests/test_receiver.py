@@ -10,7 +10,7 @@ import time
 
 import zmq
 
-from metrics_sidecar.receiver import TRANSPORT_FRAME_BYTES_MAX
+from metrics_sidecar.inbox import TRANSPORT_FRAME_BYTES_MAX
 from trade_telemetry import Publisher
 from trade_telemetry.messages import FRAME_BYTES_MAX, RejectReason
 
@@ -49,6 +49,7 @@ def bad_frames() -> list[tuple[list[bytes], RejectReason]]:
         (frame(type="order"), RejectReason.UNKNOWN_TYPE),
         ([b'{"type":"trade"}'], RejectReason.MISSING_FIELD),
         ([b'{"type":"beat"}'], RejectReason.BEAT),
+        ([b'{"type":"skip"}'], RejectReason.SKIP),
         ([*frame(), *frame()], RejectReason.MULTIPART),
         ([b"", *frame()], RejectReason.MULTIPART),
         ([b"a"] * 100, RejectReason.MULTIPART),
@@ -159,7 +160,8 @@ def test_a_publisher_is_known_by_name_with_its_figures(sidecar):
         (known,) = sidecar.get("/api/summary").json()["publishers"]
         assert (known["publisher"], known["epoch"]) == ("bot-7", publisher.epoch)
         assert (known["applied"], known["published"], known["last_seq"]) == (1_000,) * 3
-        assert (known["missing"], known["duplicates"]) == (0, 0)
+        assert (known["waiting"], known["residue"], known["gaps"]) == (0, 0, 0)
+        assert sum(known["lost"].values()) == 0
     assert sidecar.value("telemetry_symbol_volume_total", symbol="ETHUSDT", side="sell") == 250
     assert sidecar.value("telemetry_publisher_applied_total", publisher="bot-7") == 1_000
 
@@ -181,12 +183,13 @@ def test_a_stranger_that_stays_silent_is_not_taken_for_the_publisher_that_came_a
     assert sidecar.value("telemetry_connections_refused_total", reason="handshake") == 1
 
 
-def test_a_publisher_whose_clock_is_ahead_is_rejected_by_name_and_not_missing(sidecar, push):
+def test_trades_of_a_publisher_whose_clock_is_ahead_are_lost_by_name_and_none_waits(sidecar, push):
     stamps = {"src": "ahead", "epoch": 5}
     for seq in range(1, 11):
         late = {"type": "trade", "side": "buy", "qty": 1, "ts": time.time() + 60, "seq": seq}
         push.send_json(late | stamps)
     sidecar.until(lambda: sidecar.value("telemetry_rejected_total", reason="ts_future") == 10)
-    assert sidecar.value("telemetry_publisher_rejected_total", publisher="ahead") == 10
-    assert sidecar.value("telemetry_publisher_missing", publisher="ahead") == 0
+    lost = {"publisher": "ahead", "reason": "rejected"}
+    assert sidecar.value("telemetry_publisher_lost_total", **lost) == 10
+    assert sidecar.value("telemetry_publisher_waiting", publisher="ahead") == 0
     assert sidecar.value("telemetry_publisher_residue", publisher="ahead") == 0

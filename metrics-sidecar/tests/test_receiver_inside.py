@@ -10,7 +10,8 @@ import pytest
 import zmq
 
 from metrics_sidecar import connections as connections_module
-from metrics_sidecar.receiver import TRANSPORT_FRAME_BYTES_MAX, Receiver
+from metrics_sidecar.inbox import TRANSPORT_FRAME_BYTES_MAX
+from metrics_sidecar.receiver import Receiver
 
 PLAIN = b'{"type":"trade","side":"buy","qty":1,"ts":1}'
 
@@ -23,8 +24,9 @@ def until(condition, timeout_s=10.0):
 
 
 @pytest.fixture
-def receiver(free_ports) -> Iterator[Receiver]:
-    receiver = Receiver(f"tcp://127.0.0.1:{free_ports()}")
+def receiver(free_ports, tmp_path) -> Iterator[Receiver]:
+    port = free_ports()
+    receiver = Receiver(f"tcp://127.0.0.1:{port}", f"tcp://127.0.0.1:{port + 1}", tmp_path)
     receiver.start()
     yield receiver
     receiver.stop()
@@ -38,7 +40,7 @@ def new_push(receiver) -> Iterator:
     def new() -> zmq.Socket:
         push = context.socket(zmq.PUSH)
         push.setsockopt(zmq.SNDHWM, 0)
-        push.connect(receiver._bind)
+        push.connect(receiver.bind)
         opened.append(push)
         return push
 
@@ -52,9 +54,9 @@ class Hold:
     """Stops the receiver's thread at the start of a turn until it is let go."""
 
     def __init__(self, receiver: Receiver) -> None:
-        self._handle = receiver._connections.handle
+        self._handle = receiver._inbox.connections.handle
         self._held, self._go = threading.Event(), threading.Event()
-        receiver._connections.handle = self._wait
+        receiver._inbox.connections.handle = self._wait
         assert self._held.wait(10)
 
     def _wait(self) -> int:
@@ -92,12 +94,12 @@ def test_connections_above_the_cap_are_closed_and_those_within_go_on(
     above = new_push()
     above.setsockopt(zmq.RECONNECT_IVL, -1)
     gone = above.get_monitor_socket(zmq.EVENT_DISCONNECTED)
-    above.connect(receiver._bind)
+    above.connect(receiver.bind)
     assert gone.poll(10_000), "the sidecar did not close it"
     above.disable_monitor()
     gone.close()
-    until(lambda: receiver._connections.refused_limit >= 1)
-    assert len(receiver._connections) == 2
+    until(lambda: receiver.snapshot.service["connections_refused_limit"] >= 1)
+    assert len(receiver._inbox.connections) == 2
     for push in within:
         push.send(PLAIN)
     until(lambda: receiver.snapshot.applied == 4)
@@ -107,7 +109,7 @@ def test_a_peer_that_shakes_hands_while_we_look_elsewhere_is_held_before_it_is_a
     receiver, new_push
 ):
     """The news of a connection may come after our look at the news and before its request."""
-    connections = receiver._connections
+    connections = receiver._inbox.connections
     hold = Hold(receiver)
     new_push().send(b"x" * (TRANSPORT_FRAME_BYTES_MAX + 1))
     until(lambda: connections._zap.poll(0))
@@ -128,7 +130,7 @@ def test_a_failing_receiver_shows_its_errors_while_it_fails(receiver, monkeypatc
     def fail() -> int:
         raise RuntimeError("a defect")
 
-    working = receiver._connections.handle
-    receiver._connections.handle = fail
-    until(lambda: receiver.figures.errors >= 3)
-    receiver._connections.handle = working
+    working = receiver._inbox.connections.handle
+    receiver._inbox.connections.handle = fail
+    until(lambda: receiver.snapshot.service["receiver_errors"] >= 3)
+    receiver._inbox.connections.handle = working

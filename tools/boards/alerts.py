@@ -70,7 +70,7 @@ def make() -> Dashboard:
                 Query(
                     f"max by (alertname, instance, publisher, reason) ({_ever('firing')} * 2"
                     f" or ignoring (alertstate) {_ever('pending')})",
-                    "{{alertname}} {{instance}} {{publisher}}{{reason}}",
+                    "{{alertname}} {{instance}} {{publisher}} {{reason}}",
                 ),
                 FIRING,
                 size=(24, 8),
@@ -80,7 +80,7 @@ def make() -> Dashboard:
                 "What to do",
                 "The runbook of every alert, as in docs/operations.md.",
                 runbook(),
-                size=(24, 30),
+                size=(24, 46),
             ),
         ],
     )

@@ -375,7 +375,7 @@ def _restarts() -> dashboard.AnnotationQuery:
         )
         .use_value_for_time(True)
         .title_format("{{instance}} started")
-        .text_format("version {{version}}, commit {{commit}}; its totals began at 0")
+        .text_format("version {{version}}, commit {{commit}}; its totals go on where its state was")
     )
 
 

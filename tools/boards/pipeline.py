@@ -6,11 +6,11 @@ from typing import Final
 
 from grafana_foundation_sdk.builders.dashboard import Dashboard
 
+import pipeline_details as details
 from panels import (
     DANGER,
     FAINT,
     GOOD,
-    RATE,
     WARNING,
     Column,
     Query,
@@ -25,9 +25,10 @@ from panels import (
     state,
     timeline,
 )
+from pipeline_details import CHOSEN, each
 from telemetry import HEALTH, HEALTH_QUERY
+from trade_telemetry.messages import LossReason
 
-CHOSEN: Final = 'publisher=~"$publisher", @'
 ZERO: Final = "telemetry_received_total{@} * 0"
 """0 for each sidecar that answers: a count of nothing is 0, and unknown when nobody answers."""
 
@@ -43,17 +44,24 @@ PUBLISHER_QUERY: Final = (
 """2 while a publisher is heard, 1 when it has been silent for 3 s, 0 after it said that it ends."""
 
 ABOUT: Final = """\
-**Each publisher numbers its trades, and the sidecar accounts for each number.** At every beat of a publisher that runs once:
+**Each publisher numbers its trades, and the sidecar accounts for each number.** For every publisher, at every moment:
 
-    published = applied + rejected + missing + waiting
+    published = applied + lost + waiting
 
-Between beats the difference is on its way. What a publisher refused was never numbered, and is told apart.
+What is left of that is the residue, and it is 0. What a publisher refused was never numbered, and is told apart. An event that is on its way when
+something breaks is sent again, until it is on the sidecar's disk: that makes gaps and duplicates, which are harmless, and no loss.
 
 | you see | it means | do |
 | --- | --- | --- |
-| residue not 0 | the sidecar's own accounts do not balance | a defect: keep the log, and report it |
-| missing | events were sent and did not arrive | look at what ended or cut the connection at that time |
+| residue not 0 | the sidecar's own accounts do not balance | a defect: keep its state and log, and report it |
+| lost: rejected | a publisher's event arrived and was no trade | the reason here, the detail in the sidecar's log |
+| lost: overwritten | a ring that drops the oldest was full | a larger ring, or a sidecar that is back sooner |
+| lost: journal | a publisher's journal file is damaged | its log, its disk |
+| lost: state | the sidecar's state is an older or a new one | restore a backup |
+| lost: silent | a publisher with events waiting was not heard for 24 hours | start it again sooner |
 | waiting that grows | a publisher is faster than the way to the sidecar, or the sidecar is away | load and backlog below |
+| turned away | there is no place for another publisher | one name for each program, closed at its end |
+| commits that fail | the disk is full, read-only, or fails | the sidecar's `/health` names the cure |
 | refused | a ring was full | a larger ring, or a sidecar that is back sooner |
 | rejected | somebody sends what is no trade | the reason here, the detail in the sidecar's log |
 | silent | a publisher that did not say that it ends is not heard | see whether its process lives |
@@ -65,18 +73,22 @@ def make() -> Dashboard:
     return board(
         "pipeline-health",
         "Pipeline health",
-        "Is anything lost? Each publisher's account, what was rejected, and how the sidecar fares. "
+        "Is anything lost? Each publisher's account, what came in, the disk, and how the sidecar fares. "
         "The first line is of all publishers; a choice of some is for what follows.",
         [chooser("publisher", "Publisher", "telemetry_publisher_published_total")],
         [
             *_answer(),
             *_publishers(),
+            row("Rings and repeats"),
+            *details.repeats(),
             row("Input"),
-            *_input(),
+            *details.arrivals(),
+            row("The disk"),
+            *details.disk(),
             row("The sidecar"),
-            *_sidecar(),
+            *details.sidecar(),
             row("What to do"),
-            note("What is this", "How the account works, and what to do.", ABOUT, size=(24, 9)),
+            note("What is this", "How the account works, and what to do.", ABOUT, size=(24, 13)),
         ],
     )
 
@@ -90,7 +102,8 @@ def _answer() -> list[object]:
     return [
         state(
             "Sidecar",
-            "The worst of the sidecars chosen: live, stalled, or away.",
+            "The worst of the sidecars chosen: live, blocked (it cannot write its state), stalled, "
+            "or away.",
             Query(f"min({HEALTH_QUERY})"),
             HEALTH,
             width=3,
@@ -107,22 +120,22 @@ def _answer() -> list[object]:
         ),
         _count(
             "Residue",
-            "Events that arrived and that no count explains. It is always 0; anything else is a "
-            "defect of the sidecar, and an alert.",
+            "Published events that are neither applied, nor lost, nor waiting, or are so twice. It "
+            "is always 0; anything else is a defect of the sidecar, and an alert.",
             f"sum(abs(telemetry_publisher_residue{{@}}) or {ZERO})",
             DANGER,
         ),
         _count(
-            "Missing",
-            "Events that publishers sent and that have not arrived. For a moment after a cut "
-            "connection that is normal; what stays is lost.",
-            f"sum(telemetry_publisher_missing{{@}} or {ZERO})",
+            "Lost",
+            "Events that publishers had accepted and that will never be in the totals. By reason "
+            "and publisher below.",
+            f"sum(telemetry_publisher_lost_total{{@}} or {ZERO})",
             DANGER,
         ),
         number(
             "Waiting",
-            "Events in the publishers' rings, by their latest beats. A few are normal; a number "
-            "that grows means that the sidecar is away or behind.",
+            "Events that the sidecar has heard of and that are not settled yet. A few are normal, "
+            "for a moment; a number that grows means that it is behind.",
             Query(f"sum(telemetry_publisher_waiting{{@}} or {ZERO})"),
             width=3,
         ),
@@ -135,41 +148,41 @@ def _answer() -> list[object]:
         ),
         _count(
             "Rejected",
-            "Messages that arrived and were not counted, since the sidecar started. By reason "
-            "below, in detail in the sidecar's log.",
+            "Messages that arrived and were not counted. By reason below, in detail in the "
+            "sidecar's log.",
             "sum(telemetry_rejected_total{@})",
             WARNING,
         ),
-        number(
-            "Duplicates",
-            "Events that arrived again and were counted once. Harmless, and no work is lost.",
-            Query("sum(telemetry_duplicates_total{@})"),
-            width=3,
+        _count(
+            "Turned away",
+            "Messages of publishers for which there was no place. What they publish waits in "
+            "their rings, and is not counted.",
+            "sum(telemetry_turned_away_total{@})",
+            DANGER,
         ),
     ]
 
 
-def _publishers() -> list[object]:
-    def each(metric: str) -> str:
-        return f"sum by (instance, publisher) (telemetry_publisher_{metric}{{{CHOSEN}}})"
+def _lost(reason: LossReason) -> Column:
+    matchers = f'reason="{reason}", {CHOSEN}'
+    return Column(f"Lost: {reason}", each("lost_total", matchers), danger_at=1)
 
+
+def _publishers() -> list[object]:
     return [
         rows(
             "Publishers",
-            "The account of each publisher: published = applied + rejected + missing + waiting at "
-            "each of its beats. Refused trades were never published. Last heard is an age: a "
-            "living publisher beats every second.",
+            "The account of each publisher: published = applied + lost + waiting. The residue is "
+            "what is left of that, and is 0. Refused trades were never published. Last heard is an "
+            "age: a living publisher beats every second.",
             {"instance": "Sidecar", "publisher": "Publisher"},
             [
                 Column("Published", each("published_total")),
                 Column("Applied", each("applied_total")),
-                Column("Rejected", each("rejected_total"), danger_at=1),
-                Column("Missing", each("missing"), danger_at=1),
+                *(_lost(reason) for reason in LossReason),
                 Column("Waiting", each("waiting")),
-                Column("Refused", each("refused_total"), danger_at=1),
-                Column("Duplicates", each("duplicates_total")),
                 Column("Residue", f"abs({each('residue')})", danger_at=1),
-                Column("Ring", each("ring_capacity")),
+                Column("Refused", each("refused_total"), danger_at=1),
                 Column(
                     "Last heard",
                     f"time() - ({each('last_seen_timestamp_seconds')})",
@@ -186,116 +199,24 @@ def _publishers() -> list[object]:
             "which after 10 s is an alert. Ended: it said so.",
             Query(PUBLISHER_QUERY, "{{publisher}} on {{instance}}"),
             PUBLISHER,
-            size=(12, 7),
+            size=(8, 7),
         ),
         lines(
             "Waiting by publisher",
-            "Events in each ring, by its latest beat. It rises while the sidecar is away and "
-            "falls to 0 when it is back; a ring that fills refuses trades.",
+            "Events that are published and not settled. A step up when the sidecar is back, and "
+            "its fall to 0, is what had waited; what does not fall for half a minute is an alert.",
             Query(f"telemetry_publisher_waiting{{{CHOSEN}}}", "{{publisher}} on {{instance}}"),
-        ),
-    ]
-
-
-def _input() -> list[object]:
-    return [
-        lines(
-            "Received per second by outcome",
-            "Every message that arrived is one of these: applied, duplicate, rejected or a beat.",
-            Query(f"sum(rate(trades_total{{@}}[{RATE}]))", "applied"),
-            Query(f"sum(rate(telemetry_duplicates_total{{@}}[{RATE}]))", "duplicate"),
-            Query(f"sum(rate(telemetry_rejected_total{{@}}[{RATE}]))", "rejected"),
-            Query(f"sum(rate(telemetry_beats_total{{@}}[{RATE}]))", "beat"),
-            colors={"applied": GOOD, "duplicate": FAINT, "rejected": WARNING},
             size=(8, 7),
         ),
         lines(
-            "Rejected per second by reason",
-            "What was not counted and why, over the last minute. The sidecar's log has the latest "
-            "detail of each reason.",
+            "Lost by reason",
+            "Events that will never be in the totals, of the publishers chosen. Each step is an "
+            "alert; what the reasons mean is at the end of this board.",
             Query(
-                "sum by (reason) (instance_reason:telemetry_rejected:rate1m{@}) > 0", "{{reason}}"
-            ),
-            size=(8, 7),
-        ),
-        lines(
-            "Untracked trades per second",
-            "Trades without stamps: they are counted, but nobody would know if one were lost. "
-            "Publish with the library, or stamp them, to have them accounted for.",
-            Query(f"sum(rate(telemetry_untracked_total{{@}}[{RATE}]))", "untracked"),
-            colors={"untracked": WARNING},
-            size=(8, 7),
-        ),
-    ]
-
-
-def _sidecar() -> list[object]:
-    one = "{{instance}}"
-    return [
-        timeline(
-            "Receiver over time",
-            "Each sidecar: live, stalled (it answers, and counts nothing), away.",
-            Query(HEALTH_QUERY, one),
-            HEALTH,
-            size=(8, 6),
-        ),
-        lines(
-            "Receiver load",
-            "The part of its time that the receiver does not wait, over the last minute. Above "
-            "90 % an alert fires: what publishers send beyond that waits with them.",
-            Query("instance:telemetry_receiver_busy:rate1m{@}", one),
-            unit="percentunit",
-            size=(8, 6),
-        ),
-        lines(
-            "Queue",
-            "Bytes that arrived and wait in the kernel for the receiver. Above 0 for long: it is "
-            "behind.",
-            Query("telemetry_receiver_backlog_bytes{@}", one),
-            unit="bytes",
-            size=(8, 6),
-        ),
-        lines(
-            "Memory",
-            "Resident memory of the sidecar's process. It settles; a line that climbs for hours "
-            "is a leak.",
-            Query("process_resident_memory_bytes{@}", one),
-            unit="bytes",
-            size=(6, 6),
-        ),
-        lines(
-            "Connections",
-            "Open connections of publishers, of at most 256, and open descriptors of the process.",
-            Query("telemetry_receiver_connections{@}", "{{instance}} connections"),
-            Query("process_open_fds{@}", "{{instance}} descriptors"),
-            size=(6, 6),
-        ),
-        lines(
-            "Connections refused per second",
-            "limit: 256 were open. handshake: what connected does not speak ZeroMQ.",
-            Query(
-                f"sum by (reason) (rate(telemetry_connections_refused_total{{@}}[{RATE}]))",
+                f"sum by (reason) (telemetry_publisher_lost_total{{{CHOSEN}}})",
                 "{{reason}}",
             ),
-            size=(6, 6),
-        ),
-        lines(
-            "Heartbeat age",
-            "Since the receiver last came round: normally below 0.3 s. It is stalled above 2 s.",
-            Query("telemetry_receiver_heartbeat_age_seconds{@}", one),
-            unit="s",
-            size=(6, 6),
-        ),
-        lines(
-            "Errors survived per second",
-            "Unexpected errors in the receiver. Anything above 0 is a defect: the log has it.",
-            Query(f"sum by (instance) (rate(telemetry_receiver_errors_total{{@}}[{RATE}]))", one),
-            size=(12, 5),
-        ),
-        lines(
-            "CPU",
-            "Seconds of processor time a second; 1 is a whole core.",
-            Query(f"sum by (instance) (rate(process_cpu_seconds_total{{@}}[{RATE}]))", one),
-            size=(12, 5),
+            unit="locale",
+            size=(8, 7),
         ),
     ]

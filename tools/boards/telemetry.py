@@ -32,18 +32,24 @@ from panels import (
 HEALTH: Final = (
     State(0, "away", DANGER),
     State(1, "stalled", WARNING),
-    State(2, "live", GOOD),
+    State(2, "blocked", WARNING),
+    State(3, "live", GOOD),
 )
-HEALTH_QUERY: Final = "(telemetry_receiver_up{@} + 1) or up{@}"
-"""2 while the receiver works, 1 when it does not, 0 when the sidecar does not answer."""
+HEALTH_QUERY: Final = (
+    "(telemetry_receiver_up{@} + 1 + (telemetry_receiver_heartbeat_age_seconds{@} <= bool 2))"
+    " or up{@}"
+)
+"""3 while the receiver works, 2 while it cannot keep its state, 1 when it does not come round,
+0 when the sidecar does not answer."""
 
 ABOUT: Final = """\
-**Every trade of the desk and of your bots, counted by the sidecar.** Totals count from the sidecar's start, which the
-blue marks show.
+**Every trade of the desk and of your bots, counted once by the sidecar.** Totals are kept on its disk and go on over its
+restarts, which the blue marks show.
 
 | you see | it means | do |
 | --- | --- | --- |
 | *away* | Prometheus cannot reach the sidecar | `make apps-up`; trades wait in their publishers meanwhile |
+| *blocked* | it cannot write its state, and takes nothing until it can | its `/health` names the cure: mostly a full disk |
 | *stalled* | it answers and counts nothing | look at its `/health` and log, then restart it |
 | a growing last trade age | nobody trades, or nobody is heard | *Pipeline health* says who went silent |
 | a high event age | trades reach the sidecar late | *Pipeline health*: waiting, load, backlog |
@@ -69,8 +75,9 @@ def _answer() -> list[object]:
     parts: list[object] = [
         state(
             "Sidecar",
-            "The worst of the sidecars chosen. Live: it counts. Stalled: it answers, and counts "
-            "nothing. Away: Prometheus cannot reach it, and trades wait in their publishers.",
+            "The worst of the sidecars chosen. Live: it counts. Blocked: it cannot write its state. "
+            "Stalled: it answers, and counts nothing. Away: Prometheus cannot reach it. In all but "
+            "the first, trades wait in their publishers.",
             Query(f"min({HEALTH_QUERY})"),
             HEALTH,
             width=3,
@@ -80,8 +87,8 @@ def _answer() -> list[object]:
         parts.append(
             number(
                 word,
-                f"Trades counted with side {side}, since the sidecar started. A step down is a "
-                "restart of the sidecar.",
+                f"Trades counted with side {side}. They go on over a restart of the sidecar; a step "
+                "down means that its state was lost or replaced, or that it keeps none.",
                 Query(f'sum(trades_total{{side="{side}", @}})'),
                 width=4,
                 color=SIDES[side],
@@ -116,10 +123,10 @@ def _answer() -> list[object]:
         ),
         number(
             "Lost or refused",
-            "Events that were sent and have not arrived, and trades that a publisher did not take. "
-            "Above 0 the totals are short by that many; Pipeline health says whose.",
+            "Events that will never be in the totals, and trades that a publisher did not take. "
+            "Above 0 the totals are short by that many; Pipeline health says whose and why.",
             Query(
-                "sum(telemetry_publisher_missing{@} or telemetry_received_total{@} * 0)"
+                "sum(telemetry_publisher_lost_total{@} or telemetry_received_total{@} * 0)"
                 " + sum(telemetry_publisher_refused_total{@} or telemetry_received_total{@} * 0)"
             ),
             width=3,
@@ -144,7 +151,7 @@ def _over_time() -> list[object]:
         ),
         lines(
             "Total trades by side",
-            "Trades counted since the sidecar started. It only grows; a step down is a restart.",
+            "Trades counted. It only grows, over restarts too; a step down is a state that was lost.",
             Query("sum by (side) (trades_total{@})", "{{side}}"),
             unit="locale",
             size=(6, 7),
@@ -152,7 +159,7 @@ def _over_time() -> list[object]:
         ),
         lines(
             "Total volume by side",
-            "Quantity counted since the sidecar started, in units of the instruments.",
+            "Quantity counted, in units of the instruments, all symbols together.",
             Query("sum by (side) (volume_total{@})", "{{side}}"),
             unit="locale",
             decimals=4,
@@ -193,8 +200,9 @@ def _over_time() -> list[object]:
         ),
         timeline(
             "Health",
-            "Each sidecar over time: live, stalled (it answers, and counts nothing), away "
-            "(Prometheus cannot reach it). A gap: Prometheus itself did not run.",
+            "Each sidecar over time: live, blocked (it cannot write its state), stalled (it "
+            "answers, and counts nothing), away (Prometheus cannot reach it). A gap: Prometheus "
+            "itself did not run.",
             Query(HEALTH_QUERY, "{{instance}}"),
             HEALTH,
             size=(24, 3),
@@ -209,9 +217,8 @@ def _by_symbol() -> list[object]:
         row("By symbol"),
         rows(
             "Symbols",
-            "What was counted of each symbol since the sidecar started, and its trades a second "
-            "over the last minute. After 100 symbols the rest share “other”; trades without one "
-            "are under “(none)”.",
+            "What was counted of each symbol, and its trades a second over the last minute. After "
+            "100 symbols the rest share “other”; trades without one are under “(none)”.",
             {"symbol": "Symbol"},
             [
                 Column("Buys", f'sum by (symbol) ({trades}{{side="buy", {chosen}}})'),

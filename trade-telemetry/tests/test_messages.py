@@ -17,6 +17,8 @@ from trade_telemetry.messages import (
     QTY_MAX,
     STAMP_MAX,
     Beat,
+    LossReason,
+    Skip,
     check_trade,
     decode,
     encode,
@@ -41,6 +43,16 @@ def test_the_four_plain_fields_are_a_trade():
 def test_unknown_fields_and_null_options_are_ignored():
     message = decode(frame(colour="blue", nested={"a": [1]}, symbol=None, price=None), NOW_S)
     assert message == Trade("buy", 3.0, NOW_S)
+
+
+BEAT = Beat(
+    "bot", 7, 1.5, number=4, head=5, sent=3, oldest=1, capacity=100, refused={"ring_full": 3}
+)
+SKIP = Skip("bot", 7, first=2, last=5, reason=LossReason.OVERWRITTEN)
+
+
+def frame_of(message, **changes):
+    return json.dumps(json.loads(encode(message)) | changes).encode()
 
 
 BAD_FRAMES = [
@@ -110,10 +122,14 @@ BAD_FRAMES = [
     (frame(**STAMPS | {"src": "a" * 65}), RejectReason.STAMP),
     (frame(**STAMPS | {"src": "a:b"}), RejectReason.STAMP),
     (b'{"type":"beat","src":"bot"}', RejectReason.BEAT),
-    (
-        b'{"type":"beat","src":"b","epoch":1,"since":1,"head":1,"waiting":2,"capacity":9,"refused":{}}',
-        RejectReason.BEAT,
-    ),
+    (frame_of(BEAT, since=0), RejectReason.BEAT),
+    (frame_of(BEAT, number=0), RejectReason.BEAT),
+    (frame_of(BEAT, head=STAMP_MAX + 1), RejectReason.BEAT),
+    (frame_of(BEAT, refused={"ring_full": -1}), RejectReason.BEAT),
+    (b'{"type":"skip","src":"bot"}', RejectReason.SKIP),
+    (frame_of(SKIP, first=6), RejectReason.SKIP),
+    (frame_of(SKIP, first=0), RejectReason.SKIP),
+    (frame_of(SKIP, reason="bored"), RejectReason.SKIP),
 ]
 
 
@@ -184,8 +200,11 @@ def test_a_trade_survives_the_wire_to_the_bit(trade):
 
 
 def test_a_beat_survives_the_wire():
-    beat = Beat("bot", 7, 1.5, head=5, waiting=2, capacity=100, refused={"ring_full": 3})
-    assert decode(encode(beat), NOW_S) == beat
+    assert decode(encode(BEAT), NOW_S) == BEAT
+
+
+def test_a_skip_survives_the_wire():
+    assert decode(encode(SKIP), NOW_S) == SKIP
 
 
 anything = (

@@ -12,7 +12,8 @@ EXAMPLES = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=range(len(EXAMPLES)))
-def test_an_example_runs(example, pull):
-    exec(example.replace("tcp://127.0.0.1:5555", pull.address), {})
+def test_an_example_runs(example, sidecar, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    exec(example.replace("tcp://127.0.0.1:5555", sidecar.address), {})
     if "tcp://" in example:
-        assert pull.trades(1)[0].symbol == "BTCUSDT"
+        assert sidecar.await_trades(1)[0].symbol == "BTCUSDT"

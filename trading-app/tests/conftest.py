@@ -7,8 +7,10 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from trade_telemetry import PublisherStats, RefusalReason
 from trade_telemetry.testing import RecordingPublisher
 from trading_app.desk import Desk
 from trading_app.sidecar_answers import History, Summary
@@ -73,6 +75,33 @@ def life(totals: dict[float, tuple[int, int]], **changes: object) -> History:
         "samples": samples,
     }
     return History.model_validate(body | changes)
+
+
+def publisher_stats(**changes: object) -> PublisherStats:
+    """What a healthy publisher with a journal file says, with changes."""
+    figures: dict[str, object] = {
+        "source": "trading-app",
+        "epoch": 1,
+        "published": 9,
+        "sent": 9,
+        "acknowledged": 9,
+        "waiting": 0,
+        "capacity": 65_536,
+        "refused": dict.fromkeys(RefusalReason, 0),
+        "overwritten": 0,
+        "leftover": 0,
+        "connected": True,
+        "tracked": True,
+        "durable": True,
+        "errors": 0,
+        "problem": None,
+    }
+    return msgspec.convert(figures | changes, PublisherStats)
+
+
+@pytest.fixture
+def make_stats() -> Callable[..., PublisherStats]:
+    return publisher_stats
 
 
 @pytest.fixture

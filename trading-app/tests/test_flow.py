@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from trading_app import flow
 from trading_app.flow import Flow, Span, quantile
-from trading_app.lives import Past
+from trading_app.past import Past
 
 NOW_S = 1_790_000_000.0
 BOUNDS_S = (0.001, 0.01, 0.1, 1.0, 60.0)
@@ -14,10 +14,10 @@ BOUNDS_S = (0.001, 0.01, 0.1, 1.0, 60.0)
 
 @pytest.fixture
 def make_past(make_life):
-    """One life with these totals, as it is now."""
+    """A history with these totals, as it is now; the sidecar was started ``starts_s`` from now."""
 
-    def make(totals, **changes):
-        return Past(NOW_S, (make_life(totals, **changes),))
+    def make(totals, starts_s=(), **changes):
+        return Past(NOW_S, make_life(totals, **changes), tuple(NOW_S + at for at in starts_s))
 
     return make
 
@@ -47,7 +47,7 @@ def test_nothing_is_known_of_now_when_the_newest_sample_is_old(make_past):
 
 def test_nothing_is_known_of_now_while_the_sidecar_is_away(make_past):
     past = make_past({-2: (0, 0), -1: (5, 5)})
-    assert flow.lately(Past(past.now_s, past.lives, away="nothing answers"), 60) == Flow()
+    assert flow.lately(Past(past.now_s, past.history, away="nothing answers"), 60) == Flow()
 
 
 def test_what_came_in_a_gap_is_in_no_rate(make_past):
@@ -56,21 +56,19 @@ def test_what_came_in_a_gap_is_in_no_rate(make_past):
     assert (now.seconds, now.trades_buy, now.trades_sell) == (2, 3, 0)
 
 
-def test_nothing_is_subtracted_across_a_restart(make_life):
-    before = make_life({-4: (100, 100), -3: (105, 100)}, started_s=NOW_S - 90)
-    after = make_life({-2: (0, 0), -1: (2, 1)}, started_s=NOW_S - 2)
-    now = flow.lately(Past(NOW_S, (before, after)), 60)
+def test_totals_that_continue_over_a_quick_restart_are_in_the_rate(make_past):
+    past = make_past({-4: (100, 100), -3: (105, 100), -2: (107, 101), -1: (107, 101)}, (-2.5,))
+    now = flow.lately(past, 60)
+    assert (now.seconds, now.trades_buy, now.trades_sell) == (3, 7, 1)
+
+
+def test_nothing_is_subtracted_where_totals_began_again(make_past):
+    past = make_past({-4: (100, 100), -3: (105, 100), -2: (0, 0), -1: (2, 1)})
+    now = flow.lately(past, 60)
     assert (now.seconds, now.trades_buy, now.trades_sell) == (2, 7, 1)
 
 
-def test_ages_of_a_life_with_other_buckets_are_left_out(make_life):
-    before = make_life({-4: (0, 0), -3: (5, 0)}, started_s=NOW_S - 90, age_bounds_s=(1, 2))
-    after = make_life({-2: (0, 0), -1: (2, 1)}, started_s=NOW_S - 2)
-    now = flow.lately(Past(NOW_S, (before, after)), 60)
-    assert (now.trades, now.age_counts) == (8, (0, 3, 0))
-
-
-def test_totals_that_fall_within_a_life_make_no_rate(make_past):
+def test_totals_that_fall_make_no_rate(make_past):
     assert flow.lately(make_past({-2: (9, 9), -1: (1, 1)}), 60) == Flow()
 
 
@@ -115,15 +113,13 @@ def test_health_is_live_while_samples_come_and_stalled_in_a_gap(make_past):
 def test_the_newest_sample_is_live_up_to_now_unless_the_sidecar_is_away(make_past):
     past = make_past({-2: (0, 0), -1: (0, 0)})
     assert flow.health(past) == [Span("live", NOW_S - 2, NOW_S)]
-    gone = Past(NOW_S, past.lives, away="nothing answers")
+    gone = Past(NOW_S, past.history, away="nothing answers")
     assert flow.health(gone) == [Span("live", NOW_S - 2, NOW_S - 1)]
 
 
-def test_between_two_lives_nothing_is_known(make_life):
-    before = make_life({-9: (0, 0), -8: (0, 0)}, started_s=NOW_S - 90)
-    after = make_life({-2: (0, 0), -1: (0, 0)}, started_s=NOW_S - 2)
-    spans = flow.health(Past(NOW_S, (before, after)))
-    assert [(s.state, s.from_s - NOW_S, s.to_s - NOW_S) for s in spans] == [
+def test_across_a_restart_nothing_is_known_of_the_time_between(make_past):
+    past = make_past({-9: (0, 0), -8: (0, 0), -2: (0, 0), -1: (0, 0)}, (-2.5,))
+    assert [(s.state, s.from_s - NOW_S, s.to_s - NOW_S) for s in flow.health(past)] == [
         ("live", -9, -8),
         ("live", -2, 0),
     ]

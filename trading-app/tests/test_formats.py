@@ -13,6 +13,7 @@ from trading_app.formats import (
     plural,
     quantity,
     rate_decimals,
+    size,
     utc,
 )
 
@@ -93,3 +94,17 @@ def test_what_is_not_known_is_a_dash_and_never_zero():
 )
 def test_a_narrow_column_gives_up_decimals_for_digits(values, decimals):
     assert decimals_in(values, 8) == decimals
+
+
+@pytest.mark.parametrize(
+    ("count_bytes", "text"),
+    [
+        (0, "0 B"),
+        (999, "999 B"),
+        (131_072, "131 kB"),
+        (4.2e6, "4.2 MB"),
+        (1.5e12, "1\u202f500.0 GB"),
+    ],
+)
+def test_a_size_is_in_the_unit_that_a_person_would_choose(count_bytes, text):
+    assert size(count_bytes) == text

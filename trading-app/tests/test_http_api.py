@@ -293,6 +293,26 @@ def test_health_says_whether_the_sidecar_is_reached_and_what_waits(api, publishe
     answer = api.get("/health")
     assert answer.status_code == 200
     assert (answer.json()["connected"], answer.json()["waiting"]) == (False, 1)
+    assert answer.json()["acknowledged"] == 0
+
+
+def test_health_says_whether_what_waits_survives_and_what_is_wrong(open_api, make_stats):
+    class Troubled(RecordingPublisher):
+        def stats(self):
+            return make_stats(durable=False, leftover=3, problem="no journal file: free some bytes")
+
+    said = open_api(Troubled()).get("/health").json()
+    assert (said["durable"], said["tracked"], said["leftover"]) == (False, True, 3)
+    assert said["problem"] == "no journal file: free some bytes"
+
+
+def test_with_fire_and_forget_the_event_has_no_stamps(open_api, make_stats):
+    class Plain(RecordingPublisher):
+        def stats(self):
+            return make_stats(tracked=False, durable=False)
+
+    event = open_api(Plain()).post("/trade/buy", json={"qty": 1}).json()
+    assert (event["src"], event["epoch"], event["seq"]) == (None, None, None)
 
 
 def test_the_documentation_names_every_answer(api):

@@ -99,7 +99,7 @@ def flowing(sidecar, make_summary, make_life):
 def test_while_trades_flow_the_first_line_says_so_and_the_number_is_their_rate(open_page, flowing):
     page = open_page()
     assert "<b>live</b><span>· everything flows · 1 publisher</span>" in html(page)
-    assert "nothing missing" in html(page)
+    assert "nothing lost" in html(page)
     assert "receiver busy 50 %" in html(page)
     assert tiles(page) == {
         "Trades a second": ("5.0", "in the last 10 s"),
@@ -134,15 +134,21 @@ def test_each_symbol_has_its_totals_and_the_rates_of_the_last_minute(open_page, 
     ]
 
 
-def test_what_is_missing_or_rejected_is_said_in_the_colour_of_trouble(
+def test_what_is_lost_or_rejected_is_said_in_the_colour_of_trouble(
     open_page, flowing, make_summary
 ):
     answer = flowing.answer.model_dump(exclude={"publishers"})
-    bot = {"publisher": "bot", "epoch": 1, "last_seq": 9, "missing": 3, "last_seen_s": NOW_S}
+    bot = {
+        "publisher": "bot",
+        "epoch": 1,
+        "last_seq": 9,
+        "lost": {"state": 3},
+        "last_seen_s": NOW_S,
+    }
     flowing.answer = make_summary(**answer | {"publishers": [bot], "rejected": {"json": 7}})
     text = html(open_page())
-    assert "trades flow, but 3 trades went missing · 1 publisher" in text
-    assert re.search(r'<span class="ta-danger"[^>]*>3 missing</span>', text)
+    assert "trades flow, and 3 trades in all went lost · 1 publisher" in text
+    assert re.search(r'<span class="ta-danger"[^>]*>3 lost</span>', text)
     assert re.search(r'<span class="ta-danger"[^>]*>7 rejected</span>', text)
 
 
@@ -197,14 +203,14 @@ def test_a_sidecar_that_never_answered_leaves_everything_unknown(open_page, publ
     assert "receiver<span>live 0 s · not seen 5 min 00 s</span>" in html(page)
 
 
-def test_a_restart_that_the_desk_saw_leaves_a_gap_and_says_when(open_page, flowing, make_life):
+def test_a_restart_that_the_desk_saw_leaves_a_gap_and_totals_go_on(open_page, flowing, make_life):
     page = open_page()
-    flowing.past = make_life(
-        {-20: (0, 0), -19: (1, 1), -1: (1, 1), 0: (1, 1)}, started_s=NOW_S - 20, now_s=NOW_S + 30
-    )
+    after = {second: (2400 + second, 600) for second in range(5, 31)}
+    flowing.past = make_life(after, started_s=NOW_S + 4, now_s=NOW_S + 30)
     text = html(checked(page.run()))
-    assert "started at 14:13:00" in text
-    assert "stalled" in text
+    said = "live 4 min 55 s · not seen 5 s · started at 14:13:24"
+    assert f"receiver<span>{said}</span>" in text
+    assert "last 10 s: buys 1.00 · sells 0.00" in text
 
 
 def test_the_busiest_symbols_are_listed_by_name_and_the_others_in_one_row(make_summary):

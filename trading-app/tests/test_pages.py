@@ -51,7 +51,8 @@ def test_the_first_visit_says_live_and_what_will_appear_where(open_page):
     assert "nothing waiting" in page
     assert "Your trades appear here" in page
     assert "python -m trade_telemetry send buy 1" in page
-    assert "none since it started" in page
+    assert ">none yet<" in page
+    assert "residue 0" in page
 
 
 def test_the_quantity_is_one_at_first_and_a_click_publishes_it(open_page, publisher):
@@ -60,7 +61,7 @@ def test_the_quantity_is_one_at_first_and_a_click_publishes_it(open_page, publis
         ("buy", 1.0, "BTCUSDT")
     ]
     assert toasts(page) == ["Buy 1 BTCUSDT is on its way"]
-    assert "→ sent" in html(page)
+    assert "✓ counted" in html(page)
 
 
 def test_another_run_of_the_script_publishes_nothing(open_page, publisher):
@@ -180,8 +181,10 @@ def test_other_publishers_trades_are_listed_newest_first_and_escaped(
     sidecar.answer = make_summary(
         recent=[trade | {"publisher": "<b>old</b>"}, trade | {"id": 2, "publisher": "bot-7"}],
         publishers=[
-            {"publisher": "bot-7", "epoch": 1, "last_seq": 3, "applied": 3, "missing": 2,
-             "last_seen_s": NOW_S - 60}
+            {"publisher": "bot-7", "epoch": 1, "last_seq": 5, "applied": 3, "lost": {"state": 2},
+             "last_seen_s": NOW_S - 60},
+            {"publisher": "done", "epoch": 1, "last_seq": 5, "open": False,
+             "last_seen_s": NOW_S - 60},
         ],
     )  # fmt: skip
     text = html(open_page())
@@ -189,13 +192,48 @@ def test_other_publishers_trades_are_listed_newest_first_and_escaped(
     assert "<b>old</b>" not in text
     assert text.index(">bot-7<") < text.index("&lt;b&gt;old")
     assert "bot-7: away, last heard 60 s ago" in text
+    assert "done: ended, last heard 60 s ago" in text
     assert '<td class="ta-num ta-danger" title="Published, but never counted">2</td>' in text
 
 
-def test_a_restart_of_the_sidecar_is_said_plainly(open_page, sidecar, make_summary):
-    page = open_page()
-    sidecar.answer = make_summary(started_s=NOW_S - 5)
-    assert "the sidecar restarted at" in html(checked(page.run()))
+@pytest.mark.parametrize(
+    ("durable", "said"),
+    [(True, "totals survive a restart"), (False, "totals in memory, 0 after a restart")],
+)
+def test_the_totals_say_whether_they_survive_a_restart_of_the_sidecar(
+    open_page, sidecar, make_summary, durable, said
+):
+    sidecar.answer = make_summary(state={"durable": durable})
+    assert f">{said} · it runs since 13:13:20<" in html(open_page())
+
+
+def test_a_problem_of_the_journal_is_a_warning_that_names_the_key(open_page, sidecar, make_stats):
+    class Troubled(RecordingPublisher):
+        def stats(self):
+            return make_stats(durable=False, problem="no journal file in <x>: free 4 bytes there")
+
+    text = html(open_page(Desk(Troubled(), sidecar, clock=lambda: NOW_S)))
+    assert (
+        '<span class="ta-warn" role="alert">no journal file in &lt;x&gt;: free 4 bytes there'
+    ) in text
+    assert "WEBAPP_JOURNAL_DIR" in text
+    assert "places, in memory" in text
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"durable": True}, "9 of 65\u202f536 places, in a file"),
+        ({"durable": False}, "9 of 65\u202f536 places, in memory"),
+        ({"durable": False, "tracked": False}, "9 of 65\u202f536 places, fire and forget"),
+    ],
+)
+def test_the_waiting_room_says_where_trades_are_kept(open_page, sidecar, make_stats, changes, said):
+    class Keeping(RecordingPublisher):
+        def stats(self):
+            return make_stats(waiting=9, **changes)
+
+    assert said in html(open_page(Desk(Keeping(), sidecar, clock=lambda: NOW_S)))
 
 
 @pytest.mark.parametrize("status", ["starting", "stalled", "dead"])
@@ -229,9 +267,10 @@ def test_a_made_up_note_is_not_shown(open_page, note):
 @pytest.fixture
 def whole_app(clean_settings, monkeypatch, free_port):
     """All pages, with a real publisher, while the sidecar is away."""
-    monkeypatch.setenv("WEBAPP_ZMQ_ADDR", f"tcp://127.0.0.1:{free_port()}")
+    for key in ("WEBAPP_ZMQ_ADDR", "WEBAPP_ZMQ_ACK_ADDR"):
+        monkeypatch.setenv(key, f"tcp://127.0.0.1:{free_port()}")
     monkeypatch.setenv("SIDECAR_URL", f"http://127.0.0.1:{free_port()}")
-    for resource in (shared.settings, shared.publisher):
+    for resource in (shared.settings, shared.publisher, shared._desk):
         resource.clear()
     page = AppTest.from_file(Path(shared.__file__).with_name("app.py"), default_timeout=20)
     yield checked(page.run())
@@ -241,9 +280,17 @@ def whole_app(clean_settings, monkeypatch, free_port):
 def test_the_whole_app_runs_with_a_real_publisher_while_the_sidecar_is_away(whole_app):
     press(whole_app, "buy")
     assert "1 trade waits here" in html(checked(whole_app.run()))
+    assert "places, in a file" in html(whole_app)
     assert shared.publisher().close(0) == 1
+
+
+def test_what_waited_when_the_desk_ended_is_found_by_the_next_one(whole_app, wait_until):
+    press(whole_app, "buy")
+    assert shared.publisher().close(0) == 1
+    shared.publisher.clear()
+    wait_until(lambda: shared.publisher().stats().leftover == 1)
 
 
 def test_each_page_has_links_to_the_others_and_says_which_one_it_is(whole_app):
     assert '<span aria-current="page">Trade</span>' in html(whole_app)
-    assert [link.proto.label for link in whole_app.get("page_link")] == ["Live"]
+    assert [link.proto.label for link in whole_app.get("page_link")] == ["Live", "Delivery"]

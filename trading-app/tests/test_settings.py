@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from trading_app.settings import SettingsError, load_settings
@@ -10,6 +12,8 @@ def test_without_any_key_everything_listens_on_loopback():
     assert (settings.http_host, settings.http_port) == ("127.0.0.1", 8501)
     assert (settings.api_host, settings.api_port) == ("127.0.0.1", 8000)
     assert settings.zmq_addr == "tcp://127.0.0.1:5555"
+    assert settings.zmq_ack_addr == "tcp://127.0.0.1:5556"
+    assert settings.journal_dir == Path(".state/trading-app")
     assert settings.publisher_id == "trading-app"
     assert settings.sidecar_url == "http://127.0.0.1:8001"
     assert settings.api_token.get_secret_value() == ""
@@ -23,7 +27,7 @@ def test_the_environment_wins_over_the_file(clean_settings, monkeypatch):
 
 
 def test_other_programs_keys_in_the_file_are_ignored(clean_settings):
-    (clean_settings / ".env").write_text("SIDECAR_HTTP_PORT=9\nWEBAPP_ZMQ_ACK_ADDR=x\n# note\n")
+    (clean_settings / ".env").write_text("SIDECAR_HTTP_PORT=9\nWEBAPP_NO_KEY=x\n# note\n")
     assert load_settings().http_port == 8501
 
 
@@ -32,6 +36,47 @@ def test_an_empty_value_means_the_default(monkeypatch):
     monkeypatch.setenv("SIDECAR_URL", "")
     assert load_settings().http_port == 8501
     assert load_settings().sidecar_url == "http://127.0.0.1:8001"
+
+
+def test_an_empty_value_of_the_environment_is_the_default_whatever_the_file_says(
+    clean_settings, monkeypatch
+):
+    (clean_settings / ".env").write_text("WEBAPP_HTTP_PORT=9001\n")
+    monkeypatch.setenv("WEBAPP_HTTP_PORT", "")
+    assert load_settings().http_port == 8501
+
+
+def test_an_empty_address_of_acknowledgements_means_fire_and_forget(clean_settings, monkeypatch):
+    (clean_settings / ".env").write_text("WEBAPP_ZMQ_ACK_ADDR=\n")
+    assert load_settings().zmq_ack_addr is None
+    monkeypatch.setenv("WEBAPP_ZMQ_ACK_ADDR", "ipc:///tmp/acks")
+    assert load_settings().zmq_ack_addr == "ipc:///tmp/acks"
+
+
+def test_an_empty_journal_folder_means_memory_only(clean_settings, monkeypatch):
+    (clean_settings / ".env").write_text("WEBAPP_JOURNAL_DIR=~/journals\n")
+    assert load_settings().journal_dir == Path.home() / "journals"
+    monkeypatch.setenv("WEBAPP_JOURNAL_DIR", "")
+    assert load_settings().journal_dir is None
+
+
+@pytest.mark.parametrize(
+    ("address", "acknowledgements"),
+    [
+        ("tcp://127.0.0.1:7000", "tcp://127.0.0.1:7001"),
+        ("tcp://[::1]:7000", "tcp://[::1]:7001"),
+        ("ipc:///tmp/trades", "ipc:///tmp/trades.ack"),
+    ],
+)
+def test_left_alone_acknowledgements_are_expected_next_to_the_address_of_trades(
+    monkeypatch, address, acknowledgements
+):
+    monkeypatch.setenv("WEBAPP_ZMQ_ADDR", address)
+    assert load_settings().zmq_ack_addr == acknowledgements
+    monkeypatch.setenv("WEBAPP_ZMQ_ACK_ADDR", "tcp://127.0.0.1:9")
+    assert load_settings().zmq_ack_addr == "tcp://127.0.0.1:9"
+    monkeypatch.setenv("WEBAPP_ZMQ_ACK_ADDR", "")
+    assert load_settings().zmq_ack_addr is None
 
 
 @pytest.mark.parametrize(
@@ -45,6 +90,8 @@ def test_an_empty_value_means_the_default(monkeypatch):
         ("WEBAPP_API_HOST", "a b"),
         ("WEBAPP_ZMQ_ADDR", "127.0.0.1:5555"),
         ("WEBAPP_ZMQ_ADDR", "tcp://127.0.0.1"),
+        ("WEBAPP_ZMQ_ACK_ADDR", "5556"),
+        ("WEBAPP_JOURNAL_DIR", "~nobody-of-this-name/journal"),
         ("WEBAPP_PUBLISHER_ID", "two words"),
         ("WEBAPP_PUBLISHER_ID", "x" * 61),
         ("SIDECAR_URL", "127.0.0.1:8001"),

@@ -132,6 +132,21 @@ def test_an_answer_that_is_no_sidecars_is_away_with_the_reason(client, local, st
     assert "\n" not in answer.reason
 
 
+@pytest.mark.parametrize(
+    ("body", "reason", "answers"),
+    [
+        (b'{"detail":"its state is busy"}', "the sidecar is not ready: its state is busy", True),
+        (b'{"detail":[1]}', "answered 503", False),
+        (b"", "answered 503", False),
+    ],
+)
+def test_a_sidecar_that_is_not_ready_says_why_itself(client, local, body, reason, answers):
+    local.status, local.body = 503, body
+    answer = client.summary()
+    assert reason in answer.reason
+    assert answer.answers is answers
+
+
 def test_the_last_good_answer_is_kept_with_its_time_and_away_keeps_its_beginning(local):
     times = iter([100.0, 200.0, 300.0])
     client = SidecarClient(local.url, clock=lambda: next(times))

@@ -1,4 +1,4 @@
-"""Who is connected to the PULL socket: admits peers, caps them, and sees which were cut off.
+"""Who is connected to a socket: admits peers, caps them, and sees which were cut off.
 
 ZeroMQ drops a peer whose frame is above ZMQ_MAXMSGSIZE and tells nobody why. So each accepted
 connection is held by a duplicate descriptor, and when ZeroMQ lets go of it, the duplicate answers:
@@ -9,16 +9,12 @@ so none can be cut before it is held. Owned by the receiver's thread; knows no m
 
 from __future__ import annotations
 
-import fcntl
-import os
-import socket as sockets
-import sys
-import termios
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import zmq
 from zmq.utils.monitor import recv_monitor_message
+
+from metrics_sidecar.peers import Peer
 
 CONNECTIONS_MAX: Final = 256
 HANDSHAKE_MS_MAX: Final = 3_000
@@ -31,27 +27,29 @@ _FAILED: Final = (
 _EVENTS: Final = zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED | _FAILED
 
 
-@dataclass
-class _Peer:
-    """``held`` is None when ZeroMQ had let go of it before it could be duplicated."""
+class BindError(RuntimeError):
+    """A socket cannot be bound; the message is one line that names the cure."""
 
-    held: sockets.socket | None
-    admitted: bool = False
+
+class Refused(NamedTuple):
+    """Connections closed: because of a limit, or because they never spoke ZeroMQ."""
+
+    limit: int
+    handshake: int
 
 
 class Connections:
-    """The peers of one PULL socket; make it before the socket is bound.
-
-    ``refused_limit`` counts connections closed because ``CONNECTIONS_MAX`` were open, and
-    ``refused_handshake`` those that never spoke ZeroMQ.
-    """
+    """The peers of one socket, the only one in its context; make it before the socket is bound."""
 
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]], socket: zmq.Socket[bytes]) -> None:
-        self.refused_limit = 0
-        self.refused_handshake = 0
-        self._peers: dict[int, _Peer] = {}
+        self._refused_limit = 0
+        self._refused_handshake = 0
+        self._peers: dict[int, Peer] = {}
+        self._gone_bytes = 0
         self._handshake_failed = False
+        self._bound = False
         self._socket = socket
+        socket.setsockopt(zmq.IPV6, 1)
         socket.setsockopt(zmq.HANDSHAKE_IVL, HANDSHAKE_MS_MAX)
         socket.setsockopt_string(zmq.ZAP_DOMAIN, "telemetry")
         self._zap = context.socket(zmq.REP)
@@ -61,6 +59,19 @@ class Connections:
     def __len__(self) -> int:
         """How many connections are open."""
         return len(self._peers)
+
+    def bind(self, address: str, key: str) -> None:
+        """Listen, once; raises BindError, which names ``key`` as the setting to change."""
+        if self._bound:
+            return
+        try:
+            self._socket.bind(address)
+            self._bound = True
+        except zmq.ZMQError as error:
+            raise BindError(
+                f"{key}={address} cannot be bound ({error}): "
+                "stop what listens there, or set another address"
+            ) from None
 
     def register(self, poller: zmq.Poller) -> None:
         """Have a poller wake for what ``handle`` handles."""
@@ -79,12 +90,33 @@ class Connections:
 
     def backlog_bytes(self) -> int:
         """Bytes that arrived and that ZeroMQ has not read: above 0 when the receiver is behind."""
-        return sum(_unread_bytes(peer.held) for peer in self._peers.values() if peer.held)
+        return sum(peer.unread_bytes() for peer in self._peers.values())
+
+    def read_bytes(self) -> int:
+        """Bytes that ZeroMQ has read since the last ``shut``; too few where they are not told."""
+        open_ = sum(peer.read_bytes() for peer in self._peers.values() if not peer.is_shut)
+        return open_ + self._gone_bytes
+
+    def shut(self, read_bytes_min: int = 0) -> int:
+        """End the connections on which that much was read; return how many. 0: end them all."""
+        peers = [peer for peer in self._peers.values() if not peer.is_shut]
+        chosen = [peer for peer in peers if peer.read_bytes() >= read_bytes_min]
+        for peer in chosen:
+            peer.shut()
+        self._refused_limit += len(chosen)
+        self._gone_bytes = 0
+        return len(chosen)
+
+    def take_refused(self) -> Refused:
+        """How many were refused since the last call."""
+        refused = Refused(self._refused_limit, self._refused_handshake)
+        self._refused_limit = self._refused_handshake = 0
+        return refused
 
     def close(self) -> None:
-        """Let go of everything; the PULL socket itself stays the caller's."""
+        """Let go of everything; the socket itself stays the caller's."""
         for peer in self._peers.values():
-            _let_go(peer)
+            peer.let_go()
         self._peers.clear()
         self._socket.disable_monitor()
         self._monitor.close(linger=0)
@@ -104,12 +136,13 @@ class Connections:
         return cut
 
     def _accepted(self, descriptor: int) -> None:
-        held = _duplicate(descriptor)
-        if held is not None and len(self._peers) >= CONNECTIONS_MAX:
-            self.refused_limit += 1
-            _shut(held)
+        peer = Peer(descriptor)
+        if peer.is_held and len(self._peers) >= CONNECTIONS_MAX:
+            self._refused_limit += 1
+            peer.shut()
+            peer.let_go()
             return
-        self._peers[descriptor] = _Peer(held)
+        self._peers[descriptor] = peer
 
     def _admit_oldest(self) -> None:
         for peer in self._peers.values():
@@ -122,55 +155,15 @@ class Connections:
         peer = self._peers.pop(descriptor, None)
         if peer is None:
             return 0
-        cut = peer.held is not None and _was_cut(peer.held)
-        _let_go(peer)
+        if not peer.is_shut:
+            self._gone_bytes += peer.read_bytes()
+        cut = peer.was_cut()
+        peer.let_go()
         if failed and peer.admitted:
             self._admit_oldest()  # the consent was another's: this one never came so far
+        if peer.is_shut:
+            return 0
         if failed or not peer.admitted:
-            self.refused_handshake += 1
+            self._refused_handshake += 1
             return 0
         return int(cut)
-
-
-def _duplicate(descriptor: int) -> sockets.socket | None:
-    """Hold a connection; None when there is no descriptor left, or nothing to hold any more."""
-    try:
-        duplicate = os.dup(descriptor)
-    except OSError:
-        return None
-    try:
-        return sockets.socket(fileno=duplicate)
-    except OSError:
-        os.close(duplicate)
-        return None
-
-
-def _let_go(peer: _Peer) -> None:
-    if peer.held is not None:
-        peer.held.close()
-
-
-def _was_cut(held: sockets.socket) -> bool:
-    try:
-        return held.recv(1, sockets.MSG_PEEK | sockets.MSG_DONTWAIT) != b""
-    except BlockingIOError:
-        return True
-    except OSError:  # reset by the peer
-        return False
-
-
-def _unread_bytes(held: sockets.socket) -> int:
-    try:
-        answer = fcntl.ioctl(held, termios.FIONREAD, bytes(4))
-    except OSError:
-        return 0
-    return int.from_bytes(answer, sys.byteorder)
-
-
-def _shut(held: sockets.socket) -> None:
-    try:
-        held.shutdown(sockets.SHUT_RDWR)
-    except OSError:  # it is gone already
-        pass
-    finally:
-        held.close()

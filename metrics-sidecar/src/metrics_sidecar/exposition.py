@@ -20,37 +20,83 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
-from metrics_sidecar.ledger import AGE_BOUNDS_S, SIDES, Ledger, Snapshot
+from metrics_sidecar.epochs import EPOCHS_MAX
+from metrics_sidecar.ledger import AGE_BOUNDS_S, SIDES, Ledger, ServiceCounter, Snapshot
 from metrics_sidecar.publishers import PublisherTotals
-from metrics_sidecar.receiver import Receiver
-from trade_telemetry.messages import NANO
+from metrics_sidecar.receiver import Receiver, ReceiverFigures
+from trade_telemetry.messages import NANO, LossReason
 
 _Read = Callable[[PublisherTotals], float]
-_PUBLISHER_COUNTERS: Final[tuple[tuple[str, str, _Read], ...]] = (
+_INPUT_COUNTERS: Final[tuple[tuple[str, str, Callable[[Snapshot], int]], ...]] = (
     (
-        "published",
-        "Events accepted by the publisher since it was first heard.",
-        lambda p: p.published,
+        "received",
+        "Messages received: applied, duplicate, gap, beat, skip, rejected, turned away.",
+        lambda s: s.received,
     ),
+    ("duplicates", "Events that had been counted before.", lambda s: s.duplicates),
+    ("gaps", "Events above a hole: not applied, and sent again.", lambda s: s.gaps),
+    ("beats", "Messages in which publishers spoke of themselves.", lambda s: s.beats),
+    ("skips", "Messages in which publishers said what will never come.", lambda s: s.skips),
+    ("turned_away", "Messages of publishers for which no place was left.", lambda s: s.turned_away),
+    (
+        "untracked",
+        "Trades counted that carried no stamps, so that their loss cannot be seen.",
+        lambda s: s.untracked,
+    ),
+)
+_PUBLISHER_COUNTERS: Final[tuple[tuple[str, str, _Read], ...]] = (
+    ("published", "Events accepted by the publisher, as far as heard.", lambda p: p.published),
     ("applied", "Events of the publisher that are in the totals.", lambda p: p.applied),
-    ("rejected", "Events of the publisher that arrived and were not trades.", lambda p: p.rejected),
     ("duplicates", "Events of the publisher that had been counted before.", lambda p: p.duplicates),
+    (
+        "gaps",
+        "Events of the publisher above a hole: not applied, and sent again.",
+        lambda p: p.gaps,
+    ),
 )
 _PUBLISHER_GAUGES: Final[tuple[tuple[str, str, _Read], ...]] = (
-    ("missing", "Events that were sent and have not arrived.", lambda p: p.missing),
-    ("waiting", "Events in the publisher's ring, by its latest beat.", lambda p: p.waiting),
+    ("waiting", "Events published that are neither applied nor lost yet.", lambda p: p.waiting),
     (
         "residue",
-        "Events that arrived and that no count explains: anything but 0 is a defect.",
+        "Events that no other figure of the publisher explains: anything but 0 is a defect.",
         lambda p: p.residue,
     ),
     ("open", "1 until the publisher says that it ends, then 0.", lambda p: p.open),
+    ("epochs", "Lives of the publisher that have not ended.", lambda p: p.epochs),
+    ("durable", "1 if its events survive the publisher, 0 if not.", lambda p: p.durable),
     ("ring_capacity", "Events that the publisher's ring holds.", lambda p: p.capacity),
+    ("held", "Events in the publisher's ring that it can send again.", lambda p: p.held),
     (
         "last_seen_timestamp_seconds",
         "When the publisher was last heard, in unix seconds.",
         lambda p: p.last_seen_s,
     ),
+)
+_SERVICE_COUNTERS: Final[tuple[tuple[str, str, ServiceCounter], ...]] = (
+    (
+        "receiver_busy_seconds",
+        "Seconds in which the receiver was not waiting; its rate is its load, from 0 to 1.",
+        ServiceCounter.RECEIVER_BUSY_S,
+    ),
+    ("receiver_errors", "Unexpected errors that it survived.", ServiceCounter.RECEIVER_ERRORS),
+    ("commits", "Times that the state was written and synced.", ServiceCounter.COMMITS),
+    (
+        "commit_failures",
+        "Times that the state could not be written; it is tried again.",
+        ServiceCounter.COMMIT_FAILURES,
+    ),
+    ("commit_seconds", "Seconds spent writing and syncing the state.", ServiceCounter.COMMIT_S),
+    (
+        "state_set_aside",
+        "States that were found damaged, foreign or newer, and were set aside whole.",
+        ServiceCounter.STATES_SET_ASIDE,
+    ),
+    (
+        "state_rewritten",
+        "States that were damaged while it ran, and written anew: no total was lost.",
+        ServiceCounter.STATES_REWRITTEN,
+    ),
+    ("starts", "Starts of the sidecar on this state.", ServiceCounter.STARTS),
 )
 
 
@@ -80,7 +126,7 @@ class _SidecarCollector(Collector):
 
     def describe(self) -> Iterable[Metric]:
         """The names, for the registry: nothing is committed yet when the collector registers."""
-        return self._families(Ledger(since_s=0.0).snapshot())
+        return self._families(Ledger().snapshot())
 
     def collect(self) -> Iterator[Metric]:
         snapshot = self._receiver.snapshot
@@ -91,6 +137,9 @@ class _SidecarCollector(Collector):
         yield from _symbols(snapshot)
         yield from _input(snapshot)
         yield from _publishers(snapshot)
+        yield from _table(snapshot)
+        yield from _service(snapshot)
+        yield from _state(self._receiver.figures)
         yield from _receiver(self._receiver)
         info = InfoMetricFamily("telemetry_build", "What runs.")
         build = self._build
@@ -136,28 +185,14 @@ def _symbols(snapshot: Snapshot) -> Iterator[Metric]:
 
 
 def _input(snapshot: Snapshot) -> Iterator[Metric]:
-    yield CounterMetricFamily(
-        "telemetry_received",
-        "Messages received: those applied, duplicate, rejected, and beats.",
-        snapshot.received,
-    )
+    for name, text, read in _INPUT_COUNTERS:
+        yield CounterMetricFamily(f"telemetry_{name}", text, read(snapshot))
     rejected = CounterMetricFamily(
         "telemetry_rejected", "Messages not counted, by reason.", labels=["reason"]
     )
     for reason, count in snapshot.rejected.items():
         rejected.add_metric([reason], count)
     yield rejected
-    yield CounterMetricFamily(
-        "telemetry_duplicates", "Events that had been counted before.", snapshot.duplicates
-    )
-    yield CounterMetricFamily(
-        "telemetry_beats", "Messages in which publishers spoke of themselves.", snapshot.beats
-    )
-    yield CounterMetricFamily(
-        "telemetry_untracked",
-        "Trades counted that carried no stamps, so that their loss cannot be seen.",
-        snapshot.untracked,
-    )
     counts = accumulate(snapshot.age_counts)
     bounds = [*(f"{bound_s:g}" for bound_s in AGE_BOUNDS_S), "+Inf"]
     yield HistogramMetricFamily(
@@ -179,22 +214,80 @@ def _publishers(snapshot: Snapshot) -> Iterator[Metric]:
         for publisher, totals in snapshot.publishers.items():
             gauge.add_metric([publisher], read(totals))
         yield gauge
+    yield from _publisher_reasons(snapshot)
+
+
+def _publisher_reasons(snapshot: Snapshot) -> Iterator[Metric]:
+    labels = ["publisher", "reason"]
+    lost = CounterMetricFamily(
+        "telemetry_publisher_lost",
+        "Events that were published and will never be in the totals, by reason.",
+        labels=labels,
+    )
     refused = CounterMetricFamily(
         "telemetry_publisher_refused",
-        "Trades that the publisher did not take, by reason.",
-        labels=["publisher", "reason"],
+        "Trades that the publisher did not take, by reason; they were never published.",
+        labels=labels,
     )
     for publisher, totals in snapshot.publishers.items():
+        for loss in LossReason:  # from the first sight on, so that the first loss is a growth
+            lost.add_metric([publisher, loss], totals.lost.get(loss, 0))
         for reason, count in totals.refused.items():
             refused.add_metric([publisher, reason], count)
+    yield lost
     yield refused
+
+
+def _table(snapshot: Snapshot) -> Iterator[Metric]:
+    gauges = (
+        ("epochs", "Lives of publishers that are told apart.", snapshot.epochs),
+        ("epochs_limit", "How many lives of publishers can be told apart.", EPOCHS_MAX),
+        (
+            "epochs_spent",
+            "Lives of publishers of which only the end is remembered.",
+            snapshot.spent,
+        ),
+    )
+    for name, text, value in gauges:
+        yield GaugeMetricFamily(f"telemetry_{name}", text, value)
+
+
+def _service(snapshot: Snapshot) -> Iterator[Metric]:
+    service = snapshot.service
+    for name, text, counter in _SERVICE_COUNTERS:
+        yield CounterMetricFamily(f"telemetry_{name}", text, service.get(counter, 0))
+    refused = CounterMetricFamily(
+        "telemetry_connections_refused", "Connections refused, by reason.", labels=["reason"]
+    )
+    refused.add_metric(["limit"], service.get(ServiceCounter.CONNECTIONS_REFUSED_LIMIT, 0))
+    refused.add_metric(["handshake"], service.get(ServiceCounter.CONNECTIONS_REFUSED_HANDSHAKE, 0))
+    yield refused
+
+
+def _state(figures: ReceiverFigures) -> Iterator[Metric]:
+    gauges = (
+        (
+            "last_commit_timestamp_seconds",
+            "When the state was last written, in unix seconds; 0 before the first time.",
+            figures.last_commit_s,
+        ),
+        ("state_bytes", "Size of the state on disk, in bytes.", figures.state_bytes),
+        ("state_free_bytes", "Free space on its disk, in bytes.", figures.state_free_bytes),
+        ("state_durable", "1 if the state is in a file, 0 if in memory.", figures.state_durable),
+    )
+    for name, text, value in gauges:
+        yield GaugeMetricFamily(f"telemetry_{name}", text, float(value))
 
 
 def _receiver(receiver: Receiver) -> Iterator[Metric]:
     figures = receiver.figures
     status, _ = receiver.health()
     gauges = (
-        ("up", "1 while the receiver works, 0 when it is stalled or dead.", status == "ok"),
+        (
+            "up",
+            "1 while the receiver works, 0 when it cannot keep its state, is stalled or dead.",
+            status == "ok",
+        ),
         (
             "heartbeat_age_seconds",
             "Seconds since the receiver last came round.",
@@ -209,17 +302,3 @@ def _receiver(receiver: Receiver) -> Iterator[Metric]:
     )
     for name, text, value in gauges:
         yield GaugeMetricFamily(f"telemetry_receiver_{name}", text, float(value))
-    yield CounterMetricFamily(
-        "telemetry_receiver_busy_seconds",
-        "Seconds in which the receiver was not waiting; its rate is its load, from 0 to 1.",
-        figures.busy_s,
-    )
-    yield CounterMetricFamily(
-        "telemetry_receiver_errors", "Unexpected errors that the receiver survived.", figures.errors
-    )
-    refused = CounterMetricFamily(
-        "telemetry_connections_refused", "Connections refused, by reason.", labels=["reason"]
-    )
-    refused.add_metric(["limit"], figures.connections_refused_limit)
-    refused.add_metric(["handshake"], figures.connections_refused_handshake)
-    yield refused

@@ -20,8 +20,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from metrics_sidecar.feed import LISTENERS_MAX, Feed, FeedFullError, as_json
 from metrics_sidecar.history import SAMPLES_MAX
-from metrics_sidecar.ledger import AGE_BOUNDS_S, SIDES, Snapshot
-from metrics_sidecar.receiver import Receiver
+from metrics_sidecar.ledger import AGE_BOUNDS_S, SIDES, ServiceCounter, Snapshot
+from metrics_sidecar.receiver import Receiver, ReceiverFigures
 from trade_telemetry.messages import NANO
 
 RECENT_IN_SUMMARY_MAX = 50
@@ -105,6 +105,7 @@ def _add_data(app: FastAPI, receiver: Receiver) -> None:
             "started_s": receiver.started_s,
             "status": status,
             "reason": reason,
+            "state": _state(receiver.figures, snapshot),
         }
         return _json(body | _summary(snapshot))
 
@@ -146,6 +147,9 @@ def _summary(snapshot: Snapshot) -> dict[str, Any]:
         "received": snapshot.received,
         "rejected": snapshot.rejected,
         "duplicates": snapshot.duplicates,
+        "gaps": snapshot.gaps,
+        "skips": snapshot.skips,
+        "turned_away": snapshot.turned_away,
         "untracked": snapshot.untracked,
         "symbols": [
             {
@@ -159,6 +163,17 @@ def _summary(snapshot: Snapshot) -> dict[str, Any]:
             {"publisher": name, **asdict(totals)} for name, totals in snapshot.publishers.items()
         ],
         "recent": [as_json(applied) for applied in snapshot.recent[-RECENT_IN_SUMMARY_MAX:]],
+    }
+
+
+def _state(figures: ReceiverFigures, snapshot: Snapshot) -> dict[str, Any]:
+    return {
+        "durable": figures.state_durable,
+        "bytes": figures.state_bytes,
+        "free_bytes": figures.state_free_bytes,
+        "last_commit_s": figures.last_commit_s or None,
+        "set_aside": snapshot.service[ServiceCounter.STATES_SET_ASIDE],
+        "commit_failures": snapshot.service[ServiceCounter.COMMIT_FAILURES],
     }
 
 

@@ -1,197 +1,312 @@
-"""The totals: what each message does to them. Pure: no clock, no socket, no metric names.
+"""The ledger: what each message does to the totals and the sequences. Pure: no clock, no socket.
 
-``Ledger`` is changed by one thread; ``snapshot`` gives an unchanging copy that any thread may read.
-Every trade falls into exactly one tally (its side and symbol), so the totals are sums of tallies.
+``Ledger`` is changed by one thread. What it shows and acknowledges is what was committed, never
+more; snapshots never change, and any thread may read them.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections import deque
-from dataclasses import dataclass
-from typing import Final
+import secrets
+from collections.abc import Mapping
 
-from metrics_sidecar.publishers import (
-    OTHER,
-    ImplausibleError,
-    Publishers,
-    PublisherTotals,
+from metrics_sidecar.epochs import Epoch, Epochs, ImplausibleError
+from metrics_sidecar.publishers import Publishers
+from metrics_sidecar.rows import (
+    TOTALS,
+    Key,
+    LedgerRowsError,
+    ServiceCounter,
+    TotalsRow,
+    encode_row,
+    read_rows,
 )
-from trade_telemetry.messages import NANO, Beat, RejectReason, Side, Trade, quantity_nano
+from metrics_sidecar.snapshot import Counts, Snapshot
+from metrics_sidecar.tallies import (
+    AGE_BOUNDS_S,
+    NO_SYMBOL,
+    RECENT_MAX,
+    SIDES,
+    SYMBOLS_MAX,
+    Applied,
+    SymbolTotals,
+    Tallies,
+)
+from trade_telemetry.messages import (
+    STAMP_MAX,
+    Acknowledgement,
+    Beat,
+    LossReason,
+    RejectReason,
+    Skip,
+    Trade,
+)
 
-SYMBOLS_MAX: Final = 100
-RECENT_MAX: Final = 500
-NO_SYMBOL: Final = "(none)"
-SIDES: Final[tuple[Side, Side]] = ("buy", "sell")
-AGE_BOUNDS_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60)
-"""Upper bounds of the event age buckets; one more bucket holds what is older."""
-
-Applied = tuple[int, Trade, float]
-"""A trade that was counted: the how-manieth since the start, the trade, when (unix seconds)."""
-
-
-@dataclass(frozen=True, slots=True)
-class SymbolTotals:
-    """What was counted of one symbol; volumes in multiples of 10⁻⁹."""
-
-    trades: dict[Side, int]
-    volume_nano: dict[Side, int]
-
-
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """Everything that was counted up to one moment. Never changes."""
-
-    received: int
-    rejected: dict[RejectReason, int]
-    duplicates: int
-    beats: int
-    untracked: int
-    symbols: dict[str, SymbolTotals]
-    publishers: dict[str, PublisherTotals]
-    last_trade_ts_s: float
-    age_counts: tuple[int, ...]
-    age_sum_s: float
-    recent: tuple[Applied, ...]
-
-    def trades(self, side: Side) -> int:
-        """Trades counted of a side."""
-        return sum(totals.trades[side] for totals in self.symbols.values())
-
-    def volume(self, side: Side) -> float:
-        """Volume counted of a side, in units: the double nearest to the exact sum."""
-        return sum(totals.volume_nano[side] for totals in self.symbols.values()) / NANO
-
-    @property
-    def applied(self) -> int:
-        """Trades counted of both sides."""
-        return sum(self.trades(side) for side in SIDES)
-
-
-class _Tally:
-    __slots__ = ("trades", "volume_nano")
-
-    def __init__(self) -> None:
-        self.trades = 0
-        self.volume_nano = 0
+__all__ = [
+    "AGE_BOUNDS_S",
+    "NO_SYMBOL",
+    "RECENT_MAX",
+    "SIDES",
+    "SYMBOLS_MAX",
+    "Applied",
+    "Ledger",
+    "LedgerRowsError",
+    "ServiceCounter",
+    "Snapshot",
+    "SymbolTotals",
+]
 
 
 class Ledger:
-    """Counts messages. Identity: received = applied + duplicates + beats + rejected.
+    """Counts messages, each exactly once (see Snapshot).
 
-    A plain trade is counted as it comes; a stamped one once. At most ``SYMBOLS_MAX`` symbols have a
-    tally of their own, the later ones share "other". ``since_s`` is when counting began, in unix
-    seconds.
+    ``rows`` are those of a state that was kept; none are a new one. ``incarnation`` names the
+    start of a sidecar in acknowledgements: random, unless it is given. Raises LedgerRowsError for
+    rows that make no sense.
+
+    A commit: write ``changes()``, then call ``committed()``; from then on ``snapshot()`` and
+    ``acknowledgements()`` tell of it. What happens in between belongs to the next one.
     """
 
-    def __init__(self, since_s: float) -> None:
-        self._publishers = Publishers(since_s)
-        self._received = 0
-        self._rejected = dict.fromkeys(RejectReason, 0)
-        self._applied = 0
-        self._beats = 0
-        self._untracked = 0
-        self._tallies: dict[Side, dict[str | None, _Tally]] = {
-            side: {None: _Tally()} for side in SIDES
-        }
-        self._last_trade_ts_s = 0.0
-        self._age_counts = [0] * (len(AGE_BOUNDS_S) + 1)
-        self._age_sum_s = 0.0
-        self._recent: deque[Applied] = deque(maxlen=RECENT_MAX)
+    def __init__(
+        self, rows: Mapping[str, bytes] | None = None, *, incarnation: int | None = None
+    ) -> None:
+        state = read_rows(rows or {})
+        self._incarnation = incarnation or secrets.randbelow(STAMP_MAX) + 1
+        self._tallies = Tallies(state)
+        self._publishers = Publishers(state.publishers)
+        self._epochs = Epochs(state, self._publishers)
+        self._live = self._epochs.live
+        self._counts = Counts.of(state.totals)
+        self._written_totals = b""
+        self._pending: dict[str, bytes | None] = {}
+        self._pending_acknowledgements: dict[Key, Acknowledgement] = {}
+        self._acknowledgements: dict[Key, Acknowledgement] = {}
+        self._pending_mark = self._committed_mark = self._mark()
+        self._pending_snapshot = self._snapshot = self._take_snapshot()
+        if rows:  # what was read is committed
+            self.changes()
+            self.committed()
+
+    @property
+    def uncommitted(self) -> int:
+        """Messages taken in and epochs settled that no ``committed()`` has covered."""
+        return self._mark() - self._committed_mark
+
+    def apply(self, trade: Trade, now_s: float) -> None:
+        """Count a trade if it is the next of its epoch; one without stamps as it comes.
+
+        ``now_s`` is in unix seconds, here and below.
+        """
+        self._counts.received += 1
+        source, number, seq = trade.src, trade.epoch, trade.seq
+        if source is None or number is None or seq is None:
+            self._counts.untracked += 1
+            self._tallies.count(trade, now_s)
+            return
+        epoch = self._live.get((source, number))
+        if epoch is None or seq != epoch.last + 1:
+            epoch = self._find_next((source, number), seq, now_s, RejectReason.STAMP)
+            if epoch is None:
+                return
+        publisher = epoch.publisher
+        if seq > epoch.head:  # then head was last, and seq is one above
+            if publisher.published >= STAMP_MAX:
+                self._counts.rejected[RejectReason.STAMP] += 1
+                return
+            publisher.published += 1
+            epoch.head = seq
+        epoch.last = seq
+        epoch.last_seen_s = now_s
+        if not epoch.touched:
+            self._epochs.touch(epoch, now_s)
+        self._tallies.count(trade, now_s)
+        publisher.applied += 1
 
     def reject(self, reason: RejectReason, count: int = 1) -> None:
         """Count messages that were not counted as anything else."""
-        self._received += count
-        self._rejected[reason] += count
+        self._counts.received += count
+        self._counts.rejected[reason] += count
 
     def reject_stamped(
         self, reason: RejectReason, stamps: tuple[str, int, int], now_s: float
     ) -> None:
-        """Count a rejected trade, and take its sequence: it arrived, so it is not missing."""
-        self.reject(reason)
-        try:
-            publisher = self._publishers.take(*stamps, now_s)
-        except ImplausibleError:
-            return
-        if publisher is not None:
-            publisher.rejected += 1
+        """Count a rejected trade: lost if it is the next of its epoch, so that successors may come.
 
-    def apply(self, trade: Trade, now_s: float) -> bool:
-        """Count a trade; False if it was counted before, or its stamps are beyond reason.
-
-        ``now_s`` is in unix seconds.
+        One that came before is a duplicate, one above a hole a gap; it is not counted as rejected.
         """
-        self._received += 1
-        if trade.src is None or trade.epoch is None or trade.seq is None:
-            self._untracked += 1
-            self._count(trade, now_s)
-            return True
-        try:
-            publisher = self._publishers.take(trade.src, trade.epoch, trade.seq, now_s)
-        except ImplausibleError:
-            self._rejected[RejectReason.STAMP] += 1
-            return False
-        if publisher is None:
-            return False
-        self._count(trade, now_s)
-        publisher.applied += 1
-        return True
+        self._counts.received += 1
+        source, number, seq = stamps
+        epoch = self._find_next((source, number), seq, now_s, reason)
+        if epoch is None:
+            return
+        self._counts.rejected[reason] += 1
+        self._lose(epoch, seq, LossReason.REJECTED)
 
-    def _count(self, trade: Trade, now_s: float) -> None:
-        tally = self._tallies[trade.side].get(trade.symbol) or self._open_tally(trade)
-        tally.trades += 1
-        tally.volume_nano += quantity_nano(trade.qty)
-        self._last_trade_ts_s = trade.ts
-        age_s = now_s - trade.ts
-        if age_s < 0:
-            age_s = 0.0
-        self._age_counts[bisect_left(AGE_BOUNDS_S, age_s)] += 1
-        self._age_sum_s += age_s
-        self._applied += 1
-        self._recent.append((self._applied, trade, now_s))
+    def skip(self, skip: Skip, now_s: float) -> None:
+        """Take in, in its place in the sequence, that events will never come."""
+        self._counts.received += 1
+        key = (skip.src, skip.epoch)
+        try:
+            self._epochs.check(key, skip.last)
+        except ImplausibleError:
+            self._counts.rejected[RejectReason.SKIP] += 1
+            return
+        epoch = self._find(key, now_s)
+        if epoch is None:
+            return
+        if skip.first > epoch.last + 1:
+            self._note_gap(epoch)
+            return
+        self._counts.skips += 1
+        if skip.last > epoch.last:
+            self._lose(epoch, skip.last, skip.reason)
 
     def beat(self, beat: Beat, now_s: float) -> None:
-        """Take in what a publisher says of itself."""
-        self._received += 1
+        """Take in what a publisher says of an epoch; it opens the epoch if nobody else did."""
+        self._counts.received += 1
+        key = (beat.src, beat.epoch)
         try:
-            self._publishers.beat(beat, now_s)
-            self._beats += 1
+            self._epochs.check(key, beat.head, beat.refused)
         except ImplausibleError:
-            self._rejected[RejectReason.BEAT] += 1
+            self._counts.rejected[RejectReason.BEAT] += 1
+            return
+        epoch = self._find(key, now_s, beat.since)
+        if epoch is None:
+            return
+        self._counts.beats += 1
+        epoch.take_beat(beat)
 
-    def _open_tally(self, trade: Trade) -> _Tally:
-        """The tally of a symbol not seen before; past the limit, the one of "other"."""
-        symbol = trade.symbol
-        known = self._tallies[trade.side]
-        if len(known) > SYMBOLS_MAX:  # trades without a symbol have a tally beside these
-            symbol = OTHER
-        for side in SIDES:
-            self._tallies[side].setdefault(symbol, _Tally())
-        return known[symbol]
+    def listened(self, seconds: float) -> None:
+        """Time passed while listening; settles what was silent for long. Once a second will do."""
+        self._epochs.listened(seconds)
+
+    def note(self, counter: ServiceCounter, amount: float) -> None:
+        """Add to what the sidecar counts of itself."""
+        self._counts.service[counter] += amount
+
+    def changes(self) -> dict[str, bytes | None]:
+        """The rows to write for all that happened since the last ``committed()``; None deletes.
+
+        Called again before ``committed()``, it gives the same rows or more.
+        """
+        touched = self._epochs.take_touched()
+        for epoch in touched:
+            self._pending_acknowledgements[epoch.key] = self._acknowledgement(epoch)
+        changed = (
+            self._tallies.changes() | self._epochs.changes(touched) | self._publishers.changes()
+        )
+        totals = encode_row(self._totals_row())
+        if totals != self._written_totals:
+            self._written_totals = changed[TOTALS] = totals
+        self._pending.update(changed)
+        self._pending_mark = self._mark()
+        self._pending_snapshot = self._take_snapshot()
+        return dict(self._pending)
+
+    def rows(self) -> dict[str, bytes]:
+        """All rows, for a state that must be written anew: at least what ``changes()`` gave."""
+        rows = self._tallies.rows() | self._epochs.rows() | self._publishers.rows()
+        return {TOTALS: encode_row(self._totals_row())} | rows
+
+    def committed(self) -> None:
+        """Note that what ``changes()`` gave last is durable."""
+        self._pending = {}
+        self._acknowledgements.update(self._pending_acknowledgements)
+        self._pending_acknowledgements = {}
+        self._committed_mark = self._pending_mark
+        self._snapshot = self._pending_snapshot
+
+    def acknowledgements(self) -> list[tuple[str, Acknowledgement]]:
+        """By source, one for each epoch heard in what was committed since the last call."""
+        acknowledgements = [(key[0], each) for key, each in self._acknowledgements.items()]
+        self._acknowledgements = {}
+        return acknowledgements
 
     def snapshot(self) -> Snapshot:
-        """An unchanging copy of everything, for other threads."""
-        buys, sells = self._tallies["buy"], self._tallies["sell"]
-        return Snapshot(
-            received=self._received,
-            rejected=dict(self._rejected),
-            duplicates=self._publishers.duplicates,
-            beats=self._beats,
-            untracked=self._untracked,
-            symbols={
-                NO_SYMBOL if symbol is None else symbol: _symbol_totals(buys[symbol], sells[symbol])
-                for symbol in buys
-            },
-            publishers=self._publishers.totals(),
-            last_trade_ts_s=self._last_trade_ts_s,
-            age_counts=tuple(self._age_counts),
-            age_sum_s=self._age_sum_s,
-            recent=tuple(self._recent),
+        """What was counted up to the last commit."""
+        return self._snapshot
+
+    def _mark(self) -> int:
+        return self._counts.received + self._epochs.settled
+
+    def _find(self, key: Key, now_s: float, since_s: float | None = None) -> Epoch | None:
+        """The epoch of a message, touched; None if it has no place, and then it is counted here."""
+        epoch = self._live.get(key)
+        if epoch is None:
+            if not self._epochs.may_open(key, since_s or 0.0):
+                if since_s is None:
+                    self._counts.gaps += 1  # it will come again, after a beat that says since when
+                else:
+                    self._counts.turned_away += 1
+                return None
+            epoch = self._epochs.open(key, now_s)
+            if epoch is None:
+                self._counts.turned_away += 1
+                return None
+        self._epochs.touch(epoch, now_s)
+        return epoch
+
+    def _find_next(
+        self, key: Key, seq: int, now_s: float, implausible: RejectReason
+    ) -> Epoch | None:
+        """The epoch whose next event this is; None if it is not, and then it is counted here."""
+        try:
+            self._epochs.check(key, seq)
+        except ImplausibleError:
+            self._counts.rejected[implausible] += 1
+            return None
+        epoch = self._find(key, now_s)
+        if epoch is None or seq == epoch.last + 1:
+            return epoch
+        if seq <= epoch.last:
+            self._counts.duplicates += 1
+            epoch.publisher.duplicates += 1
+        else:
+            self._note_gap(epoch)
+        return None
+
+    def _note_gap(self, epoch: Epoch) -> None:
+        self._counts.gaps += 1
+        epoch.publisher.gaps += 1
+        epoch.gap = True
+
+    def _lose(self, epoch: Epoch, last: int, reason: LossReason) -> None:
+        epoch.publisher.lost[reason] += last - epoch.last
+        epoch.raise_head(last)
+        epoch.last = last
+
+    def _acknowledgement(self, epoch: Epoch) -> Acknowledgement:
+        return Acknowledgement(
+            self._incarnation, epoch.number, epoch.last, epoch.head, epoch.beat, epoch.gap
         )
 
+    def _totals_row(self) -> TotalsRow:
+        epochs = self._epochs
+        return TotalsRow(
+            rows=1
+            + len(self._tallies)
+            + len(self._publishers)
+            + len(epochs.live)
+            + len(epochs.spent),
+            **self._counts.by_name(),
+            applied=self._tallies.applied(),
+            last_trade_ts_s=self._tallies.last_trade_ts_s(),
+            age_counts=tuple(self._tallies.age_counts),
+            age_sum_s=self._tallies.age_sum_s,
+            listened_s=epochs.listened_s,
+            forgotten_since_s=epochs.forgotten_since_s,
+        )
 
-def _symbol_totals(buy: _Tally, sell: _Tally) -> SymbolTotals:
-    return SymbolTotals(
-        {"buy": buy.trades, "sell": sell.trades},
-        {"buy": buy.volume_nano, "sell": sell.volume_nano},
-    )
+    def _take_snapshot(self) -> Snapshot:
+        return Snapshot(
+            **self._counts.by_name(),
+            symbols=self._tallies.totals(),
+            publishers=self._publishers.totals(),
+            last_trade_ts_s=self._tallies.last_trade_ts_s(),
+            age_counts=tuple(self._tallies.age_counts),
+            age_sum_s=self._tallies.age_sum_s,
+            recent=self._tallies.recent(),
+            epochs=len(self._epochs.live),
+            spent=len(self._epochs.spent),
+            listened_s=self._epochs.listened_s,
+        )

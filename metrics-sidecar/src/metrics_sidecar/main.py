@@ -18,42 +18,85 @@ import uvicorn
 from fastapi import FastAPI
 
 import trade_telemetry
+from metrics_sidecar.commands import run_backup, run_restore
+from metrics_sidecar.connections import BindError
 from metrics_sidecar.exposition import Build, make_registry
 from metrics_sidecar.http_app import create_app
 from metrics_sidecar.logs import configure_logs
-from metrics_sidecar.receiver import BindError, Receiver
+from metrics_sidecar.receiver import Receiver
 from metrics_sidecar.settings import Settings, SettingsError, load_settings
+from metrics_sidecar.store_errors import StateError
 
 DESCRIPTORS_WANTED = 4_096
+_ABOUT = """Count every trade that arrives over ZeroMQ and show the totals to Prometheus, until
+SIGINT or SIGTERM. The settings are read from the environment and from .env: see .env.sample."""
+_COMMANDS = (
+    (
+        "backup",
+        "save the state (SIDECAR_STATE_DIR) in the new file TARGET: while a sidecar runs or not",
+        "TARGET",
+    ),
+    (
+        "restore",
+        (
+            "put a saved state in the place of this one: the sidecar must not run. The state that "
+            "was there is set aside whole. Trades counted since the copy was made are counted "
+            "again as far as their publishers still hold them; the rest is shown as lost, by the "
+            "reason state"
+        ),
+        "SOURCE",
+    ),
+)
 
 
 def make_app() -> FastAPI:
     """The application by the settings of this process; uvicorn's factory for ``--reload``."""
     settings = load_settings()
     configure_logs(settings.log_format)
-    return _compose(settings, Receiver(settings.zmq_bind))
+    return _compose(settings, _receiver(settings))
 
 
 def main() -> int:
-    """Serve until SIGINT or SIGTERM; 0 then, 2 with one line when it cannot start."""
+    """Count trades until SIGINT or SIGTERM, or copy what was counted; the settings are in .env.
+
+    0 at the end, 2 with one line when it cannot start or cannot copy.
+    """
     options = _arguments()
     try:
         settings = load_settings()
         configure_logs(settings.log_format)
-        _allow_descriptors()
-        _check_port(settings)
-        if options.reload:
-            _serve_reloading(settings)
+        if options.command is not None:
+            print(_copy(options, settings))
         else:
-            _serve(settings)
-    except (SettingsError, BindError) as error:
+            _start(settings, reload=options.reload)
+    except (SettingsError, BindError, StateError) as error:
         print(f"metrics-sidecar: {error}", file=sys.stderr)
         return 2
     return 0
 
 
+def _start(settings: Settings, *, reload: bool) -> None:
+    _allow_descriptors()
+    _check_port(settings)
+    if reload:
+        _serve_reloading(settings)
+    else:
+        _serve(settings)
+
+
+def _copy(options: argparse.Namespace, settings: Settings) -> str:
+    """Do what the subcommand says, and tell what was done."""
+    if settings.state_dir is None:
+        raise SettingsError(
+            "SIDECAR_STATE_DIR is empty, so no state is kept: set it to a directory"
+        )
+    if options.command == "backup":
+        return run_backup(settings.state_dir, options.file)
+    return run_restore(settings.state_dir, options.file)
+
+
 def _serve(settings: Settings) -> None:
-    receiver = Receiver(settings.zmq_bind)
+    receiver = _receiver(settings)
     receiver.start()  # before the server does, so that a taken address is one line, no traceback
     server: uvicorn.Server | None = None
     app = _compose(settings, receiver, lambda: server is not None and server.should_exit)
@@ -68,6 +111,8 @@ def _serve(settings: Settings) -> None:
     structlog.get_logger("main").info(
         "listening",
         trades=settings.zmq_bind,
+        acknowledgements=settings.zmq_ack_bind,
+        state=str(settings.state_dir or "in memory"),
         http=f"http://{settings.http_host}:{settings.http_port}",
     )
     server.run()
@@ -82,6 +127,10 @@ def _serve_reloading(settings: Settings) -> None:
         reload_dirs=folders,
         **_uvicorn_options(settings),
     )
+
+
+def _receiver(settings: Settings) -> Receiver:
+    return Receiver(settings.zmq_bind, settings.zmq_ack_bind, settings.state_dir)
 
 
 def _compose(
@@ -123,11 +172,15 @@ def _check_port(settings: Settings) -> None:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="metrics-sidecar", description=main.__doc__)
+    parser = argparse.ArgumentParser(prog="metrics-sidecar", description=_ABOUT)
     parser.add_argument("--reload", action="store_true", help="restart when a source file changes")
     parser.add_argument(
         "--version", action="version", version=f"metrics-sidecar {version('metrics-sidecar')}"
     )
+    commands = parser.add_subparsers(dest="command", title="without a command it serves")
+    for name, text, file in _COMMANDS:
+        command = commands.add_parser(name, help=text.partition(":")[0], description=text)
+        command.add_argument("file", metavar=file, type=Path, help=f"a file, like {name}.db")
     return parser.parse_args()
 
 

@@ -1,248 +1,251 @@
-"""What is known of each publisher: how far its sequence came, what is missing, what it says itself.
+"""What is known of each publisher by name, over all its epochs. Pure.
 
-Pure, and changed by one thread. It tells a new event from one that was taken before; what an event
-means for the totals is the ledger's business.
+A name is a label: at most 1,024 of them, and one that is needed for a newcomer is folded into
+"other", so that every sum stays. It must not know messages, rows' places or the totals.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from operator import attrgetter
+from typing import TYPE_CHECKING, Final
 
-from trade_telemetry.messages import STAMP_MAX, Beat, RefusalReason
+from metrics_sidecar.rows import LedgerRowsError, PublisherRow, encode_row, publisher_key
+from trade_telemetry.messages import STAMP_MAX, LossReason, RefusalReason
+
+if TYPE_CHECKING:
+    from metrics_sidecar.epochs import Epoch
 
 PUBLISHERS_MAX: Final = 1_024
-EPOCHS_MAX: Final = 4_096
-EPOCHS_FORGOTTEN_AT_ONCE: Final = 512
-GAPS_MAX: Final = 64
 OTHER: Final = "other"
 """The name under which whatever is past a limit is counted."""
 
 
-class ImplausibleError(Exception):
-    """A publisher's numbers would make a total that no program can hold exactly (above 2⁵³ − 1)."""
-
-
 @dataclass(frozen=True, slots=True)
 class PublisherTotals:
-    """What is known of one publisher, over all its epochs; ``waiting`` and below of the latest.
+    """What is known of one publisher, over all its epochs.
 
-    ``missing`` events were sent and have not arrived; ``rejected`` ones arrived and were not
-    trades; ``waiting`` is what it said itself in its latest beat; ``open`` is false once it said
-    that it ends. ``residue`` is what no other figure explains: 0, or there is a defect.
+    Identity: published = applied + lost + waiting. ``residue`` is what these figures, each counted
+    on its own, leave unexplained: 0, or there is a defect. ``duplicates`` and ``gaps`` arrived and
+    were not applied. ``epochs`` are those that have not ended; ``open``: more is expected.
+    ``capacity``, ``held`` (events that can be sent again, 0 unknown), ``durable``, ``epoch`` and
+    ``last_seq`` (the highest sequence settled) are of the latest epoch.
     """
 
     published: int
     applied: int
-    rejected: int
-    missing: int
+    lost: dict[LossReason, int]
+    waiting: int
     residue: int
     duplicates: int
+    gaps: int
     refused: dict[str, int]
     last_seen_s: float
-    waiting: int
     capacity: int
+    held: int
     open: bool
+    epochs: int
+    durable: bool
     epoch: int
     last_seq: int
 
 
-class Sequence:
-    """Which sequences of one epoch have arrived, given that what was up to ``first`` is not ours.
-
-    After a reconnect the events of the old and the new connection mix, so a gap may be filled late.
-    At most ``GAPS_MAX`` gaps are kept open; ``missing`` still counts those that were closed.
-    """
-
-    __slots__ = ("first", "gaps", "last", "missing")
-
-    def __init__(self, first: int) -> None:
-        self.first = first
-        self.last = first
-        self.missing = 0
-        self.gaps: list[tuple[int, int]] = []
-
-    def take(self, seq: int) -> bool:
-        """Take note of an arrival; False if it has arrived before."""
-        if seq > self.last:
-            self.skip_to(seq - 1)
-            self.last = seq
-            return True
-        return self._fill(seq)
-
-    def skip_to(self, seq: int) -> None:
-        """Everything up to ``seq`` was sent; what has not arrived of it is missing."""
-        if seq > self.last:
-            self._open_gap(self.last + 1, seq)
-            self.last = seq
-
-    def claim_all(self) -> None:
-        """What was up to ``first`` is ours after all, so it is missing."""
-        if self.first > 0:
-            self._open_gap(1, self.first)
-            self.first = 0
-
-    def _open_gap(self, first: int, last: int) -> None:
-        self.gaps.append((first, last))
-        self.missing += last - first + 1
-        if len(self.gaps) > GAPS_MAX:
-            del self.gaps[0]
-
-    def _fill(self, seq: int) -> bool:
-        for index, (first, last) in enumerate(self.gaps):
-            if first <= seq <= last:
-                rest = [(first, seq - 1), (seq + 1, last)]
-                self.gaps[index : index + 1] = [gap for gap in rest if gap[0] <= gap[1]]
-                self.missing -= 1
-                return True
-        return False
+def _no_losses() -> dict[LossReason, int]:
+    return dict.fromkeys(LossReason, 0)
 
 
-@dataclass(slots=True)
+def _no_refusals() -> dict[str, int]:
+    return {str(reason): 0 for reason in RefusalReason}
+
+
+@dataclass(slots=True, eq=False)
 class Publisher:
-    """One publisher by name; ``applied`` and ``rejected`` are kept by the ledger."""
+    """One publisher by name, with its live epochs by number; see PublisherRow."""
 
-    applied: int = 0
-    rejected: int = 0
-    duplicates: int = 0
+    name: str
     published: int = 0
-    refused: dict[str, int] = field(default_factory=lambda: dict.fromkeys([*RefusalReason], 0))
-    taken_forgotten: int = 0
-    missing_forgotten: int = 0
-    latest: _Epoch | None = None
-    epochs: dict[tuple[str, int], _Epoch] = field(default_factory=dict)
+    applied: int = 0
+    lost: dict[LossReason, int] = field(default_factory=_no_losses)
+    duplicates: int = 0
+    gaps: int = 0
+    refused: dict[str, int] = field(default_factory=_no_refusals)
+    newest_s: float = 0.0
+    epoch: int = 0
+    last_seq: int = 0
+    last_seen_s: float = 0.0
+    epochs: dict[int, Epoch] = field(default_factory=dict)
 
+    @property
+    def waiting(self) -> int:
+        """Events heard of and not settled; an epoch that is spent has none."""
+        return sum([each.head - each.last for each in self.epochs.values()])
 
-@dataclass(slots=True)
-class _Epoch:
-    """One life of a publisher; ``head`` is the highest sequence that it is known to have given."""
+    @property
+    def residue(self) -> int:
+        """(last − applied − lost) + (published − head), over all epochs."""
+        return self.published - self.applied - sum(self.lost.values()) - self.waiting
 
-    number: int
-    publisher: Publisher
-    sequence: Sequence
-    head: int
-    last_seen_s: float
-    refused: dict[str, int] = field(default_factory=dict)
-    waiting: int = 0
-    capacity: int = 0
-    open: bool = True
+    def last_heard_s(self) -> float:
+        """When it was heard last, in unix seconds; right also after the clock was set back."""
+        heard = [(each.heard_s, each.last_seen_s) for each in self.epochs.values()]
+        return max(heard)[1] if heard else self.last_seen_s
 
-    def raise_head(self, head: int) -> None:
-        """Note a higher sequence; raises ImplausibleError for one that would overflow."""
-        if head > self.head:
-            if self.publisher.published + head - self.head > STAMP_MAX:
-                raise ImplausibleError
-            self.publisher.published += head - self.head
-            self.head = head
+    def totals(self) -> PublisherTotals:
+        """An unchanging copy."""
+        epochs = self.epochs.values()
+        latest = max(epochs, key=attrgetter("began_s", "number"), default=None)
+        unended = len([each for each in epochs if not each.ended])
+        return PublisherTotals(
+            published=self.published,
+            applied=self.applied,
+            lost=dict(self.lost),
+            waiting=self.waiting,
+            residue=self.residue,
+            duplicates=self.duplicates,
+            gaps=self.gaps,
+            refused=dict(self.refused),
+            last_seen_s=self.last_heard_s(),
+            capacity=latest.capacity if latest else 0,
+            held=latest.held if latest else 0,
+            open=any(each.is_open for each in epochs),
+            epochs=unended,
+            durable=latest.durable if latest else False,
+            epoch=latest.number if latest else self.epoch,
+            last_seq=latest.last if latest else self.last_seq,
+        )
+
+    def row(self) -> PublisherRow:
+        """What is kept of it."""
+        return PublisherRow(
+            published=self.published,
+            applied=self.applied,
+            lost={reason: count for reason, count in self.lost.items() if count},
+            duplicates=self.duplicates,
+            gaps=self.gaps,
+            refused={reason: count for reason, count in self.refused.items() if count},
+            residue=self.residue,
+            newest_s=self.newest_s,
+            epoch=self.epoch,
+            last_seq=self.last_seq,
+            last_seen_s=self.last_seen_s,
+        )
+
+    def spend(self, epoch: Epoch) -> None:
+        """Let go of an epoch that is settled; the last one to leave is remembered as the latest."""
+        heard_s = self.last_heard_s()
+        del self.epochs[epoch.number]
+        if not self.epochs:
+            self.epoch, self.last_seq, self.last_seen_s = epoch.number, epoch.last, heard_s
+
+    def absorb(self, folded: Publisher) -> None:
+        """Take over all that is counted of a publisher without live epochs."""
+        self.published += folded.published
+        self.applied += folded.applied
+        self.duplicates += folded.duplicates
+        self.gaps += folded.gaps
+        self.last_seen_s = max(self.last_seen_s, folded.last_seen_s)
+        for reason, count in folded.lost.items():
+            self.lost[reason] += count
+        for refusal, count in folded.refused.items():
+            self.refused[refusal] = self.refused.get(refusal, 0) + count
 
 
 class Publishers:
-    """All publishers heard of: at most ``PUBLISHERS_MAX`` by name, the others together as "other".
+    """All publishers by name: at most ``PUBLISHERS_MAX``, and "other" for those folded."""
 
-    ``since_s`` (unix seconds) is from when on everything is known. Of an epoch that began later,
-    all that it sent is expected; of one that began before, what comes after the first word heard.
-    At most ``EPOCHS_MAX`` epochs are told apart; past that, those silent the longest are forgotten,
-    and everything is known only from then on.
-    """
+    def __init__(self, rows: Mapping[str, PublisherRow]) -> None:
+        self.by_name = {name: _publisher(name, row) for name, row in rows.items()}
+        self.changed: set[str] = set(self.by_name)
+        self._shown: dict[str, PublisherTotals] = {}
 
-    def __init__(self, since_s: float) -> None:
-        self.duplicates = 0
-        self._since_s = since_s
-        self._publishers: dict[str, Publisher] = {}
-        self._epochs: dict[tuple[str, int], _Epoch] = {}
+    def __len__(self) -> int:
+        return len(self.by_name)
 
-    def take(self, source: str, number: int, seq: int, now_s: float) -> Publisher | None:
-        """Take note of a stamped event; None if it was taken before.
-
-        Raises ImplausibleError for a sequence that would overflow a total.
-        """
-        epoch = self._epochs.get((source, number))
-        if epoch is None:
-            epoch = self._open(source, number, seq - 1, now_s)
-        publisher = epoch.publisher
-        epoch.raise_head(seq)
-        epoch.last_seen_s = now_s
-        publisher.latest = epoch
-        if not epoch.sequence.take(seq):
-            publisher.duplicates += 1
-            self.duplicates += 1
-            return None
+    def named(self, source: str) -> Publisher | None:
+        """The publisher of that name, a new one if need be; None when there is no room for it."""
+        publisher = self.by_name.get(source)
+        if publisher is None:
+            if source != OTHER and not self._has_room():
+                return None
+            publisher = self.by_name[source] = Publisher(source)
+        self.changed.add(source)
         return publisher
 
-    def beat(self, beat: Beat, now_s: float) -> None:
-        """Take in what a publisher says of itself; raises ImplausibleError, and then takes nothing.
+    def changes(self) -> dict[str, bytes | None]:
+        """The rows of those that changed since the last call."""
+        rows: dict[str, bytes | None] = {}
+        for name in self.changed:
+            publisher = self.by_name.get(name)
+            if publisher is None:
+                rows[publisher_key(name)] = None
+                self._shown.pop(name, None)
+            else:
+                rows[publisher_key(name)] = encode_row(publisher.row())
+                self._shown[name] = publisher.totals()
+        self.changed.clear()
+        return rows
 
-        Refusals for a reason not known here are counted as "other".
-        """
-        sent = beat.head - beat.waiting
-        epoch = self._epochs.get((beat.src, beat.epoch))
-        if epoch is None:
-            epoch = self._open(beat.src, beat.epoch, sent, now_s)
-        epoch.raise_head(beat.head)
-        if beat.since >= self._since_s and epoch.publisher.published <= STAMP_MAX - beat.head:
-            epoch.publisher.published += epoch.sequence.first
-            epoch.sequence.claim_all()
-        epoch.sequence.skip_to(sent)
-        epoch.last_seen_s = now_s
-        epoch.publisher.latest = epoch
-        epoch.waiting = beat.waiting
-        epoch.capacity = beat.capacity
-        epoch.open = not beat.ending
-        _add_refused(epoch, beat.refused)
+    def rows(self) -> dict[str, bytes]:
+        """The rows of all."""
+        return {publisher_key(name): encode_row(p.row()) for name, p in self.by_name.items()}
 
     def totals(self) -> dict[str, PublisherTotals]:
-        """An unchanging copy, by name."""
-        return {name: _totals(publisher) for name, publisher in self._publishers.items()}
+        """An unchanging copy by name, up to the last ``changes()``."""
+        return dict(self._shown)
 
-    def _open(self, source: str, number: int, first: int, now_s: float) -> _Epoch:
-        if len(self._epochs) >= EPOCHS_MAX:
-            self._forget_the_silent(now_s)
-        full = len(self._publishers) >= PUBLISHERS_MAX
-        name = OTHER if full and source not in self._publishers else source
-        publisher = self._publishers.setdefault(name, Publisher())
-        epoch = _Epoch(number, publisher, Sequence(first), head=first, last_seen_s=now_s)
-        self._epochs[source, number] = publisher.epochs[source, number] = epoch
-        return epoch
+    def _has_room(self) -> bool:
+        return len(self.by_name) - (OTHER in self.by_name) < PUBLISHERS_MAX or self._fold_one()
 
-    def _forget_the_silent(self, now_s: float) -> None:
-        by_silence = sorted(self._epochs.items(), key=lambda item: item[1].last_seen_s)
-        for key, epoch in by_silence[:EPOCHS_FORGOTTEN_AT_ONCE]:
-            publisher = epoch.publisher
-            publisher.taken_forgotten += epoch.sequence.last - epoch.sequence.first
-            publisher.missing_forgotten += epoch.sequence.missing
-            del publisher.epochs[key], self._epochs[key]
-        self._since_s = now_s
-
-
-def _add_refused(epoch: _Epoch, refused: dict[str, int]) -> None:
-    """Count what a beat says above what this epoch said before; never past what can be held."""
-    totals = epoch.publisher.refused
-    for reason, count in refused.items():
-        known = reason if reason in totals else OTHER
-        before = epoch.refused.get(known, 0)
-        if before < count <= STAMP_MAX - totals.get(known, 0):
-            totals[known] = totals.get(known, 0) + count - before
-            epoch.refused[known] = count
+    def _fold_one(self) -> bool:
+        """Fold the one that was silent the longest, of those that have nothing open."""
+        other = self.by_name.get(OTHER) or Publisher(OTHER)
+        idle = [
+            each
+            for each in self.by_name.values()
+            if not each.epochs and each is not other and _fits(other, each)
+        ]
+        if not idle:
+            return False
+        folded = min(idle, key=lambda each: each.last_seen_s)
+        self.by_name.setdefault(OTHER, other).absorb(folded)
+        del self.by_name[folded.name]
+        self.changed |= {OTHER, folded.name}
+        return True
 
 
-def _totals(publisher: Publisher) -> PublisherTotals:
-    epochs: Iterable[_Epoch] = publisher.epochs.values()
-    taken = publisher.taken_forgotten + sum(e.sequence.last - e.sequence.first for e in epochs)
-    missing = publisher.missing_forgotten + sum(e.sequence.missing for e in epochs)
-    latest = publisher.latest
-    return PublisherTotals(
-        published=publisher.published,
-        applied=publisher.applied,
-        rejected=publisher.rejected,
-        missing=missing,
-        residue=taken - missing - publisher.applied - publisher.rejected,
-        duplicates=publisher.duplicates,
-        refused=dict(publisher.refused),
-        last_seen_s=latest.last_seen_s if latest else 0.0,
-        waiting=latest.waiting if latest else 0,
-        capacity=latest.capacity if latest else 0,
-        open=latest.open if latest else False,
-        epoch=latest.number if latest else 0,
-        last_seq=latest.sequence.last if latest else 0,
+def _fits(other: Publisher, folded: Publisher) -> bool:
+    """Whether the sums stay within what every program can hold.
+
+    Who claims more than a share of that keeps its name, so that a lie does not use it up.
+    """
+    return all(
+        count <= STAMP_MAX // PUBLISHERS_MAX and count + before <= STAMP_MAX
+        for count, before in (
+            (folded.published, other.published),
+            (sum(folded.refused.values()), sum(other.refused.values())),
+        )
     )
+
+
+def _publisher(name: str, row: PublisherRow) -> Publisher:
+    return Publisher(
+        name,
+        published=row.published,
+        applied=row.applied,
+        lost=_no_losses() | row.lost,
+        duplicates=row.duplicates,
+        gaps=row.gaps,
+        refused=_no_refusals() | row.refused,
+        newest_s=row.newest_s,
+        epoch=row.epoch,
+        last_seq=row.last_seq,
+        last_seen_s=row.last_seen_s,
+    )
+
+
+def check_residues(publishers: Publishers, rows: Mapping[str, PublisherRow]) -> None:
+    """Raise LedgerRowsError when a publisher's rows do not belong together."""
+    for name, row in rows.items():
+        if publishers.by_name[name].residue != row.residue:
+            raise LedgerRowsError(f"the rows of publisher {name!r} are from different times")

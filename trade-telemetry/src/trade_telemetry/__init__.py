@@ -1,4 +1,4 @@
-"""Emit trades from a bot's hot path: a bounded ring, one sending thread, a checked contract.
+"""Emit trades from a bot's hot path; each is counted exactly once, whoever is killed meanwhile.
 
 with Publisher("tcp://127.0.0.1:5555", source="my-bot") as publisher:
     publisher.publish("buy", 0.5, symbol="BTCUSDT", price=64_000.0)
@@ -10,12 +10,14 @@ from trade_telemetry.errors import (
     RejectedMessageError,
     TelemetryError,
 )
-from trade_telemetry.messages import RefusalReason, RejectReason, Trade
-from trade_telemetry.publisher import Publisher, PublisherStats, Receipt
+from trade_telemetry.intake import Receipt
+from trade_telemetry.messages import LossReason, RefusalReason, RejectReason, Trade
+from trade_telemetry.publisher import Publisher, PublisherStats
 
 __all__ = [
     "ConfigurationError",
     "InvalidTradeError",
+    "LossReason",
     "Publisher",
     "PublisherStats",
     "Receipt",

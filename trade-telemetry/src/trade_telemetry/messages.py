@@ -9,70 +9,43 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable
-from enum import StrEnum
+from functools import lru_cache
 from typing import Annotated, Any, Final, Literal, NoReturn
 
 import msgspec
 
+from trade_telemetry import acknowledgements, reasons, stamps
 from trade_telemetry.errors import InvalidTradeError, RejectedMessageError
 
 FRAME_BYTES_MAX: Final = 16 * 1024
 QTY_MAX: Final = 1e15
 CLOCK_AHEAD_S_MAX: Final = 10.0
-STAMP_MAX: Final = 2**53 - 1
-"""The largest epoch and sequence: more is lost in languages whose numbers are doubles."""
 NANO: Final = 10**9
 TS_UNIT_S_MIN: Final = 1e11
 """A time above this (the year 5138) is a time in milliseconds or finer."""
 
 SYMBOL_PATTERN: Final = r"^[A-Za-z0-9._:/-]{1,24}\Z"
-SOURCE_PATTERN: Final = r"^[A-Za-z0-9._/-]{1,64}\Z"
-_is_symbol: Final = re.compile(SYMBOL_PATTERN).match
-_is_source: Final = re.compile(SOURCE_PATTERN).match
+NAME_LENGTH_MAX: Final = 64
+# The same few names come again and again, and a pattern costs more than all the rest of a trade.
+_is_symbol: Final = lru_cache(1_024)(re.compile(SYMBOL_PATTERN).match)
+_is_source: Final = lru_cache(1_024)(re.compile(stamps.SOURCE_PATTERN).match)
 
+# These have their own files, and are part of the contract as this one tells it.
+RefusalReason = reasons.RefusalReason
+RejectReason = reasons.RejectReason
+LossReason = reasons.LossReason
+Acknowledgement = acknowledgements.Acknowledgement
+encode_acknowledgement = acknowledgements.encode_acknowledgement
+STAMP_MAX: Final = stamps.STAMP_MAX
+Source = stamps.Source
+Stamp = stamps.Stamp
+Count = stamps.Count
 Side = Literal["buy", "sell"]
 Quantity = Annotated[float, msgspec.Meta(ge=0, le=QTY_MAX)]
 Timestamp = Annotated[float, msgspec.Meta(gt=0)]
 Symbol = Annotated[str, msgspec.Meta(pattern=SYMBOL_PATTERN)]
+Name = Annotated[str, msgspec.Meta(max_length=NAME_LENGTH_MAX)]
 Price = Annotated[float, msgspec.Meta(gt=0)]
-Source = Annotated[str, msgspec.Meta(pattern=SOURCE_PATTERN)]
-Stamp = Annotated[int, msgspec.Meta(ge=1, le=STAMP_MAX)]
-Count = Annotated[int, msgspec.Meta(ge=0, le=STAMP_MAX)]
-
-
-class RefusalReason(StrEnum):
-    """Why a publisher did not take a trade. A closed set: it becomes a label."""
-
-    RING_FULL = "ring_full"
-    CLOSED = "closed"
-
-
-class RejectReason(StrEnum):
-    """Why the sidecar did not count a message. A closed set: it becomes a label.
-
-    Those named after a field mean that the field has the wrong type or is outside its limits; NaN
-    and infinity count as outside.
-    """
-
-    EMPTY = "empty"
-    TOO_LARGE = "too_large"
-    OVERSIZED = "oversized"
-    MULTIPART = "multipart"
-    MALFORMED = "malformed"
-    TOO_DEEP = "too_deep"
-    NOT_OBJECT = "not_object"
-    UNKNOWN_TYPE = "unknown_type"
-    MISSING_FIELD = "missing_field"
-    SIDE = "side"
-    QTY = "qty"
-    TS = "ts"
-    TS_UNIT = "ts_unit"
-    TS_FUTURE = "ts_future"
-    SYMBOL = "symbol"
-    PRICE = "price"
-    STAMP = "stamp"
-    BEAT = "beat"
 
 
 class Trade(
@@ -87,33 +60,48 @@ class Trade(
     side: Side
     qty: Quantity
     ts: Timestamp
-    symbol: Symbol | None = None
+    symbol: Name | None = None
     price: Price | None = None
-    src: Source | None = None
+    src: Name | None = None
     epoch: Stamp | None = None
     seq: Stamp | None = None
 
 
 class Beat(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag_field="type", tag="beat"):
-    """What a publisher says of itself when it connects and once a second; never a trade.
+    """What a tracked publisher says of an epoch: first on each connection, and once a second.
 
-    ``since`` is when its epoch began, in unix seconds. ``head`` is the highest sequence accepted so
-    far, ``waiting`` how many of those are not yet sent (at most ``head``), ``capacity`` how many
-    the ring holds, ``refused`` the trades refused since the start, by reason. ``ending`` is true in
-    the last one of a publisher that closes: silence after it means nothing.
+    ``since`` is when the epoch began, in unix seconds. ``number`` counts the beats of one process
+    from 1. ``head`` is the highest sequence accepted so far, ``sent`` the highest one handed to the
+    socket before this beat, ``oldest`` the lowest one that can still be sent again. ``capacity`` is
+    how many the ring holds, ``refused`` the trades refused since the start, by reason. ``durable``
+    events survive the publisher. ``ending`` is true in the last beat of an epoch: silence after it
+    means nothing.
     """
 
     src: Source
     epoch: Stamp
     since: Timestamp
+    number: Stamp
     head: Count
-    waiting: Count
+    sent: Count
+    oldest: Stamp
     capacity: Count
     refused: dict[str, Count]
+    durable: bool = False
     ending: bool = False
 
 
-Message = Trade | Beat
+class Skip(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag_field="type", tag="skip"):
+    """The publisher's word, in their place, that ``first`` to ``last`` will never come."""
+
+    src: Source
+    epoch: Stamp
+    first: Stamp
+    last: Stamp
+    reason: LossReason
+
+
+Message = Trade | Beat | Skip
 
 _decoder: Final = msgspec.json.Decoder(Message)
 _encoder: Final = msgspec.json.Encoder()
@@ -151,26 +139,29 @@ def decode(frame: bytes, now_s: float) -> Message:
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         _explain(frame)
     if isinstance(message, Trade):
-        stamps = (message.src, message.epoch, message.seq)
-        if None in stamps and stamps != _NO_STAMPS:
-            raise RejectedMessageError(RejectReason.STAMP, _STAMPS_INCOMPLETE)
+        symbol, source = message.symbol, message.src
+        stamped = (source, message.epoch, message.seq)
+        if None in stamped and stamped != _NO_STAMPS:
+            raise RejectedMessageError(RejectReason.STAMP, "src, epoch, seq: all three or none")
+        if symbol is not None and not _is_symbol(symbol):
+            _explain(frame)
+        if source is not None and not _is_source(source):
+            _explain(frame)
         if message.ts > now_s + CLOCK_AHEAD_S_MAX:
-            raise RejectedMessageError(*_time_problem(message.ts, now_s), _valid_stamps(stamps))
-    elif message.waiting > message.head:
-        raise RejectedMessageError(RejectReason.BEAT, "waiting is above head")
+            raise RejectedMessageError(*_time_problem(message.ts, now_s), _valid_stamps(stamped))
+    elif isinstance(message, Skip) and message.first > message.last:
+        raise RejectedMessageError(RejectReason.SKIP, "first is above last")
     return message
 
 
 _NO_STAMPS: Final = (None, None, None)
-_STAMPS_INCOMPLETE: Final = "src, epoch and seq go together: all three or none"
+_INFINITE: Final = math.inf
 
 
 def _time_problem(ts: float, now_s: float) -> tuple[RejectReason, str]:
     if ts >= TS_UNIT_S_MIN:
-        return (
-            RejectReason.TS_UNIT,
-            f"ts is {ts:.0f}: seconds are wanted, not milliseconds or finer",
-        )
+        unit = f"ts is {ts:.0f}: seconds are wanted, not milliseconds or finer"
+        return RejectReason.TS_UNIT, unit
     return RejectReason.TS_FUTURE, f"ts is {ts - now_s:.1f} s ahead, at most {CLOCK_AHEAD_S_MAX:g}"
 
 
@@ -190,8 +181,9 @@ def _explain(frame: bytes) -> NoReturn:
         raise RejectedMessageError(RejectReason.MISSING_FIELD, "type is missing")
     if value["type"] == "trade":
         _explain_trade(value)
-    if value["type"] == "beat":
-        raise RejectedMessageError(RejectReason.BEAT, "a beat with a missing or wrong field")
+    if value["type"] in ("beat", "skip"):
+        reason = RejectReason(value["type"])
+        raise RejectedMessageError(reason, f"a {reason} with a missing or wrong field")
     raise RejectedMessageError(RejectReason.UNKNOWN_TYPE, f"type is {str(value['type'])[:40]!r}")
 
 
@@ -243,24 +235,25 @@ def check_trade(
     else:
         ts = ts if type(ts) is float else _number("ts", ts)
         _check_time(ts, now_s)
-    if symbol is not None and not _is_text(symbol, _is_symbol):
+    if symbol is not None and not (_is_text(symbol) and _is_symbol(symbol)):
         raise InvalidTradeError(
             "symbol", f"must be 1 to 24 of A-Z a-z 0-9 . _ : / -, not {symbol!r}"
         )
     if price is not None:
         price = price if type(price) is float else _number("price", price)
-        if not 0.0 < price < math.inf:
+        if not 0.0 < price < _INFINITE:
             raise InvalidTradeError("price", f"must be finite and above 0, not {price!r}")
     return Trade(side, qty, ts, symbol, price)  # type: ignore[arg-type]  # side was checked
 
 
+def _is_text(value: object) -> bool:
+    """Whether it is text: not every caller is checked for types."""
+    return isinstance(value, str)
+
+
 def check_source(source: str) -> bool:
     """Whether a publisher may have this name."""
-    return _is_text(source, _is_source)
-
-
-def _is_text(value: object, matches: Callable[[str], object]) -> bool:
-    return isinstance(value, str) and bool(matches(value))
+    return _is_text(source) and _is_source(source) is not None
 
 
 def _check_time(ts: float, now_s: float) -> None:

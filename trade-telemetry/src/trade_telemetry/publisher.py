@@ -1,76 +1,85 @@
 """Publisher: what a bot calls. It checks, appends to the ring, and answers; no socket in it.
 
-Follow a trade: ``publish`` → ``check_trade`` → ``Ring.append``; the Sender's thread does the rest.
+Follow a trade: ``publish`` → ``check_trade`` → ``Intake.take`` → ``Ring.append``; the Sender's
+thread does the rest.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import re
-import secrets
 import sys
-import threading
 import time
 import weakref
+from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, Literal, Self
 
 import msgspec
 
+from trade_telemetry.connection import Connection
+from trade_telemetry.delivery import PlainStream, Stream
 from trade_telemetry.errors import ConfigurationError
-from trade_telemetry.journal import Ring
-from trade_telemetry.messages import STAMP_MAX, RefusalReason, check_source, check_trade
-from trade_telemetry.sender import Sender
+from trade_telemetry.intake import Intake, Receipt
+from trade_telemetry.journal import open_ring
+from trade_telemetry.journal_recovery import leftovers
+from trade_telemetry.messages import RefusalReason, check_source, check_trade
+from trade_telemetry.sender import CLOSE_TIMEOUT_S, Sender, abandon_all
 
+AUTO: Final = "auto"
 CAPACITY_EVENTS: Final = 65_536
-CLOSE_TIMEOUT_S: Final = 2.0
-
-
-class Receipt(msgspec.Struct, frozen=True, gc=False):
-    """The answer to ``publish()``; true when the trade was accepted.
-
-    ``seq`` counts from 1 within the publisher's epoch and is 0 for a refused trade; ``refused`` is
-    the reason, or None.
-    """
-
-    seq: int
-    refused: RefusalReason | None = None
-
-    def __bool__(self) -> bool:
-        return self.refused is None
+CAPACITY_EVENTS_MAX: Final = 2**24
+_log: Final = logging.getLogger(__name__)
 
 
 class PublisherStats(msgspec.Struct, frozen=True):
-    """Where a publisher's trades are. ``published = sent + waiting``; refused ones are apart.
+    """Where a publisher's trades are: ``published = acknowledged + waiting``; refused are apart.
 
-    ``sent`` trades were handed to ZeroMQ; whether they arrived, the sidecar's figures tell.
+    ``acknowledged`` ones are settled: committed by the sidecar, in its totals or counted as lost.
+    ``sent`` is the send cursor: it goes back when something was lost on the way. ``overwritten``
+    trades were dropped for newer ones before they were settled. ``leftover`` trades of earlier
+    lives wait besides. ``durable`` says that a journal file is in use, ``problem`` in a sentence
+    what is wrong, or None. Of a publisher that is not ``tracked``, ``acknowledged`` means handed to
+    ZeroMQ: whether they arrived, nobody knows.
     """
 
     source: str
     epoch: int
     published: int
     sent: int
+    acknowledged: int
     waiting: int
     capacity: int
     refused: dict[RefusalReason, int]
+    overwritten: int
+    leftover: int
     connected: bool
+    tracked: bool
+    durable: bool
     errors: int
+    problem: str | None
 
 
 class Publisher:
     """Publish trades to one metrics-sidecar, from any thread, at the price of a memory write.
 
-    ``address`` is where the sidecar's PULL socket is bound, for example ``tcp://127.0.0.1:5555``;
-    the sidecar may start later. ``source`` names the publisher in metrics (1 to 64 of
-    ``A-Za-z0-9._/-``; default: the program's name). ``capacity`` is how many trades may wait, at 64
-    bytes each; when that many wait, new ones are refused and counted.
+    ``address`` is where the sidecar's PULL socket is bound, for example ``tcp://127.0.0.1:5555``,
+    ``ack_address`` where it publishes acknowledgements: by default the same host and the next port
+    (``ipc://PATH.ack`` for ``ipc://PATH``). The sidecar may start later. ``source`` names the
+    publisher in metrics (1 to 64 of ``A-Za-z0-9._/-``; default: the program's name). ``capacity``
+    is how many trades may wait, at 64 bytes each, up to 2²⁴; when that many wait, new ones are
+    refused and counted, or with ``when_full="drop_oldest"`` the oldest are dropped and counted.
 
-    What survives what: trades wait in memory while the sidecar is away. A trade that was sent is
-    not kept, so a sidecar that is killed, or a connection that breaks, takes with it what had not
-    been counted; a publisher that is killed loses what waits. ``ack_address`` and ``journal_dir``
-    are reserved for acknowledged and durable delivery, which is not built yet: anything but None
-    raises ConfigurationError.
+    What survives what: an accepted trade is kept until the sidecar says that it is committed, and
+    counted exactly once. Without ``journal_dir`` it is kept in memory: it survives every end of the
+    sidecar and of the connection, not that of this process. With ``journal_dir`` it is kept in a
+    file there and survives ``SIGKILL`` of this process too: the next publisher with the same source
+    and directory sends what was left, also one that is in use at that time. A power cut may lose
+    the last moments of the file, and that is counted. Where the file cannot be had, trades are kept
+    in memory and ``stats().problem`` says why. With ``ack_address=None`` trades are sent and
+    forgotten: without stamps, counted at most once, shown as untracked.
 
     A forked child is a new publisher with a new epoch and an empty ring; one that ends by
     ``os._exit``, as those of multiprocessing do, must call ``close()`` itself. Raises
@@ -82,46 +91,75 @@ class Publisher:
         self,
         address: str,
         *,
-        ack_address: str | None = None,
+        ack_address: str | None = AUTO,
         source: str | None = None,
         journal_dir: str | os.PathLike[str] | None = None,
         capacity: int = CAPACITY_EVENTS,
+        when_full: Literal["refuse", "drop_oldest"] = "refuse",
     ) -> None:
-        if ack_address is not None or journal_dir is not None:
+        _check_address("address", address)
+        if ack_address == AUTO:
+            ack_address = _next_address(address)
+        if ack_address is not None:
+            _check_address("ack_address", ack_address)
+        elif journal_dir is not None:
             raise ConfigurationError(
-                "acknowledgements and journal files are not built yet: "
-                "leave ack_address and journal_dir at None"
+                "journal_dir needs acknowledgements: give an ack_address, or leave journal_dir out"
             )
-        if not _is_address(address):
+        if type(capacity) is not int or not 1 <= capacity <= CAPACITY_EVENTS_MAX:
             raise ConfigurationError(
-                f"address {address!r} cannot be used: write it as tcp://HOST:PORT, or ipc://PATH"
+                f"capacity must be from 1 to {CAPACITY_EVENTS_MAX}, not {capacity}"
             )
-        if capacity < 1:
-            raise ConfigurationError(f"capacity must be at least 1, not {capacity}")
+        if when_full not in ("refuse", "drop_oldest"):
+            raise ConfigurationError(f"when_full is 'refuse' or 'drop_oldest', not {when_full!r}")
         source = _program_name() if source is None else source
         if not check_source(source):
             raise ConfigurationError(
                 f"source must be 1 to 64 of A-Z a-z 0-9 . _ / -, not {source!r}"
             )
         self.source: Final = source
-        self._address = address
+        self._addresses = (address, ack_address)
+        self._journal_dir = None if journal_dir is None else Path(journal_dir)
         self._capacity = capacity
+        self._open_ring = partial(
+            open_ring, self._journal_dir, source, capacity, overwrite=when_full == "drop_oldest"
+        )
         self._start()
         _publishers.add(self)
 
     def _start(self) -> None:
-        self._lock = threading.Lock()
-        self._ring = Ring(self._capacity)
-        self._refused = dict.fromkeys(RefusalReason, 0)
-        self._closed = False
-        self.epoch = 1 + secrets.randbelow(STAMP_MAX)
-        self._sender = Sender(self._ring, self._address, self.source, self.epoch, self._refused)
-        self._finalizer = weakref.finalize(self, self._sender.stop, CLOSE_TIMEOUT_S)
+        address, ack_address = self._addresses
+        folder, source = self._journal_dir, self.source
+        connection = Connection(address, ack_address, source)
+        try:
+            intake = Intake(source, self._open_ring)
+        except BaseException:
+            connection.close(linger_ms=0)
+            raise
+        stream: Stream | PlainStream = PlainStream(source, intake.ring)
+        if ack_address is not None:
+            stream = Stream(source, intake.ring, intake.refused)
+        self._intake = intake
+        self._sender = Sender(connection, stream, intake, partial(_find_leftovers, folder, source))
+        self._finalizer = weakref.finalize(self, self._sender.end_within, CLOSE_TIMEOUT_S)
+        self._finalizer.atexit = False  # there the sender's own hook waits for it
 
     def _restart(self) -> None:
-        self._finalizer.detach()  # the parent's thread is not here to be joined
-        if not self._closed:
+        """In a forked child: become a new publisher, or a closed one where that is impossible."""
+        closed = self._intake.closed
+        self._finalizer.detach()
+        self._intake.abandon()
+        if closed:
+            return
+        try:
             self._start()
+        except Exception:  # noqa: BLE001 - a fork must survive it; every trade is refused then
+            _log.exception("publisher %s cannot start in a forked child: it is closed", self.source)
+
+    @property
+    def epoch(self) -> int:
+        """The random number of this life; trades of a life are told apart by it and ``seq``."""
+        return self._intake.ring.epoch
 
     def publish(
         self,
@@ -139,46 +177,61 @@ class Publisher:
         system call, and waits for nothing but other publishing threads. Raises InvalidTradeError
         for an argument outside the contract; never raises because of delivery.
         """
-        trade = check_trade(side, qty, ts, symbol, price, time.time())
-        with self._lock:
-            reason = RefusalReason.CLOSED
-            if not self._closed:
-                seq = self._ring.append(trade)
-                if seq:
-                    return Receipt(seq)
-                reason = RefusalReason.RING_FULL
-            self._refused[reason] += 1
-        return Receipt(0, reason)
+        return self._intake.take(check_trade(side, qty, ts, symbol, price, time.time()))
 
     def stats(self) -> PublisherStats:
         """The figures of this moment; cheap enough to call every second."""
-        with self._lock:
-            head, tail = self._ring.head, self._ring.tail
-            refused = dict(self._refused)
+        sender, intake = self._sender, self._intake
+        with intake.lock:
+            ring, refused, overwritten = intake.ring, dict(intake.refused), intake.overwritten
+            head, tail = ring.head, ring.tail
         return PublisherStats(
             source=self.source,
-            epoch=self.epoch,
+            epoch=ring.epoch,
             published=head,
-            sent=tail,
+            sent=sender.stream.sent,
+            acknowledged=tail,
             waiting=head - tail,
             capacity=self._capacity,
             refused=refused,
-            connected=self._sender.connected,
-            errors=self._sender.errors,
+            overwritten=overwritten,
+            leftover=sum(stream.waiting for stream in sender.leftovers),
+            connected=sender.connected,
+            tracked=self._addresses[1] is not None,
+            durable=ring.durable,
+            errors=sender.errors,
+            problem=self._problem(),
         )
 
-    def close(self, timeout_s: float = CLOSE_TIMEOUT_S) -> int:
-        """Send what waits, for at most ``timeout_s``, and return how many trades may not have left.
+    def _problem(self) -> str | None:
+        if self._intake.ring.problem is not None:
+            return self._intake.ring.problem
+        if self._sender.unheard:
+            return (
+                f"connected, but no acknowledgement comes from {self._addresses[1]}: set "
+                "ack_address to what the sidecar has as SIDECAR_ZMQ_ACK_BIND, and see its /health"
+            )
+        if self._sender.contested:
+            return (
+                f"another publisher used the source {self.source!r} and the same epoch: "
+                "give each process a journal directory of its own, never a copy"
+            )
+        return None
 
-        0 means that all were handed to the connection. Otherwise it is those that still waited, and
-        if ZeroMQ could not empty its queue in time, up to 256 more. Trades published afterwards are
+    def close(self, timeout_s: float = CLOSE_TIMEOUT_S) -> int:
+        """Send what waits and hear that it is committed; return how many trades are not settled.
+
+        Waits at most ``timeout_s``, for what earlier lives left too, which is not in the answer. 0
+        means that the sidecar has committed them all. The others are lost with this process, or
+        with a journal file wait there for the next publisher. Of one that is not tracked, 0 means
+        that all were handed to the connection; otherwise it is those that still waited, and if
+        ZeroMQ could not empty its queue in time, up to 256 more. Trades published afterwards are
         refused. A second call returns the same number at once.
         """
-        with self._lock:
-            self._closed = True
         self._finalizer.detach()
         self._sender.stop(timeout_s)
-        return len(self._ring) + self._sender.undelivered
+        ring = self._intake.ring
+        return ring.head - ring.tail + self._sender.undelivered
 
     def __enter__(self) -> Self:
         return self
@@ -192,14 +245,38 @@ class Publisher:
         self.close()
 
 
-def _is_address(address: str) -> bool:
-    """Whether ZeroMQ can connect there and tell us when it has."""
-    if not isinstance(address, str):
-        return False
-    if address.startswith("ipc://"):
-        return len(address) > len("ipc://")
-    match = re.fullmatch(r"tcp://[^\s/]+:(\d{1,5})", address)
-    return match is not None and 1 <= int(match[1]) <= 65_535
+_TCP_ADDRESS: Final = re.compile(r"(tcp://[^\s/]+):(\d{1,5})")
+
+
+def _check_address(name: str, address: str) -> None:
+    """Raise ConfigurationError unless ZeroMQ can connect there and tell us when it has."""
+    if isinstance(address, str):
+        match = _TCP_ADDRESS.fullmatch(address)
+        if match is not None and 1 <= int(match[2]) <= 65_535:
+            return
+        if address.startswith("ipc://") and len(address) > len("ipc://"):
+            return
+    raise ConfigurationError(
+        f"{name} {address!r} cannot be used: write it as tcp://HOST:PORT, or ipc://PATH"
+    )
+
+
+def _next_address(address: str) -> str:
+    """Where a sidecar at that address acknowledges unless it was told otherwise."""
+    match = _TCP_ADDRESS.fullmatch(address)
+    return f"{match[1]}:{int(match[2]) + 1}" if match else f"{address}.ack"
+
+
+def _find_leftovers(directory: Path | None, source: str) -> list[Stream]:
+    """What earlier lives left in the journal directory, and nobody sends."""
+    if directory is None:
+        return []
+    found = leftovers(directory, source, _tell_unreadable)
+    return [Stream(source, each, {}, leftover=True) for each in found]
+
+
+def _tell_unreadable(path: Path, problem: str) -> None:
+    _log.warning("a journal of an earlier life: %s: %s", path, problem)
 
 
 def _program_name() -> str:
@@ -210,6 +287,7 @@ def _program_name() -> str:
 
 def _restart_after_fork() -> None:
     """Give each publisher in the child of a fork a lock, ring, epoch and thread of its own."""
+    abandon_all()
     for publisher in list(_publishers):
         publisher._restart()
 

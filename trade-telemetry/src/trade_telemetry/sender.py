@@ -1,168 +1,238 @@
-"""The one thread that owns the PUSH socket: it reads the ring, sends, and says a beat each second.
+"""The one thread that owns the sockets: it pushes what its streams give out, and hears the answers.
 
-It takes a trade off the ring only while the sidecar is connected, so that what waits is known and
-shown. It must not know who publishes, or why.
+A stream is an epoch on its way: this publisher's own, and those that earlier lives left in the
+journal directory. The thread must not know who publishes, or why.
 """
 
 from __future__ import annotations
 
+import atexit
 import logging
 import threading
 import time
+from collections.abc import Callable
 from typing import Final
 
-import msgspec
-import zmq
-from zmq.utils.monitor import recv_monitor_message
-
-from trade_telemetry.errors import ConfigurationError
-from trade_telemetry.journal import Ring
-from trade_telemetry.messages import Beat, RefusalReason, encode
+from trade_telemetry.acknowledgements import Acknowledgement
+from trade_telemetry.connection import SEND_HIGH_WATER_MARK, Connection
+from trade_telemetry.delivery import ContestedEpochError, PlainStream, Stream
+from trade_telemetry.intake import Intake
+from trade_telemetry.messages import encode
 
 BATCH_EVENTS_MAX: Final = 500
 CLOSE_S_MAX: Final = 24 * 3600.0
 PAUSE_MS_MIN: Final = 1
 PAUSE_MS_MAX: Final = 20
-BEAT_INTERVAL_S: Final = 1.0
-SEND_HIGH_WATER_MARK: Final = 256
-RECONNECT_MS: Final = 100
-_MONITORED: Final = zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED
+LEFTOVERS_EVERY_S: Final = 30.0
+UNHEARD_AFTER_S: Final = 5.0
+SUBSCRIBE_AGAIN_S: Final = 10.0
+LAST_WORD_S: Final = 0.5
+CLOSE_TIMEOUT_S: Final = 2.0
 _log: Final = logging.getLogger(__name__)
 
 
 class Sender:
-    """Send a ring's trades to one address, stamped with one source and epoch.
+    """Send what the intake takes, and what earlier lives left, until it is settled.
 
-    At most ``SEND_HIGH_WATER_MARK`` trades are in ZeroMQ's own queue; the rest wait in the ring.
-    ``undelivered`` says after the end how many of those at most were given up with the queue.
-    Raises ConfigurationError when ZeroMQ cannot use the address.
+    ``find_leftovers`` takes over the journals that nobody holds: at the start, and every
+    ``LEFTOVERS_EVERY_S``. ``undelivered`` says after the end how many plain trades at most were
+    given up with ZeroMQ's queue. A program that ends without ``stop`` waits for its senders.
     """
 
     def __init__(
         self,
-        ring: Ring,
-        address: str,
-        source: str,
-        epoch: int,
-        refused: dict[RefusalReason, int],
+        connection: Connection,
+        stream: Stream | PlainStream,
+        intake: Intake,
+        find_leftovers: Callable[[], list[Stream]],
     ) -> None:
-        self._ring = ring
-        self._source = source
-        self._epoch = epoch
-        self._refused = refused
-        self.connected = False
+        self.stream = stream
+        self.leftovers: list[Stream] = []
         self.errors = 0
+        self.contested = 0
         self.undelivered = 0
-        self._since_s = time.time()
-        self._beat_due_s = 0.0
+        self._connection = connection
+        self._intake = intake
+        self._find_leftovers = find_leftovers
+        self._look_again_s = 0.0
+        self._heard_s = self._subscribed_s = time.monotonic()
         self._deadline_s: float | None = None
-        self._context = zmq.Context()
-        self._socket = self._context.socket(zmq.PUSH)
-        self._socket.setsockopt(zmq.SNDHWM, SEND_HIGH_WATER_MARK)
-        self._socket.setsockopt(zmq.IPV6, 1)
-        self._socket.setsockopt(zmq.RECONNECT_IVL, RECONNECT_MS)
-        self._monitor = self._socket.get_monitor_socket(_MONITORED)
-        try:
-            self._socket.connect(address)
-        except zmq.ZMQError as error:
-            self._close_sockets(linger_ms=0)
-            raise ConfigurationError(
-                f"address {address!r} cannot be used ({error}): write it as tcp://HOST:PORT"
-            ) from None
-        self._thread = threading.Thread(target=self._run, name=f"telemetry-{source}", daemon=True)
+        self._thread = threading.Thread(
+            target=self._run, name=f"telemetry-{stream.source}", daemon=True
+        )
+        _running.add(self)
         self._thread.start()
 
-    def stop(self, timeout_s: float) -> None:
-        """Send what waits for at most ``timeout_s``, then end the thread and close the socket."""
+    @property
+    def connected(self) -> bool:
+        """Whether the sidecar is there."""
+        return self._connection.connected
+
+    @property
+    def unheard(self) -> bool:
+        """Whether the sidecar is there and has not acknowledged anything for a while."""
+        tracked = isinstance(self.stream, Stream)
+        return tracked and self.connected and time.monotonic() > self._heard_s + UNHEARD_AFTER_S
+
+    def end_within(self, timeout_s: float) -> None:
+        """Send what waits and hear that it is settled, for that long at most; then end.
+
+        Returns at once and takes no lock, as a finalizer must; only the first call counts.
+        """
         if self._deadline_s is None:
             self._deadline_s = time.monotonic() + max(0.0, min(timeout_s, CLOSE_S_MAX))
+
+    def stop(self, timeout_s: float) -> None:
+        """Take nothing more, ``end_within`` that time, and wait for the end."""
+        self._intake.close()
+        self.end_within(timeout_s)
         self._thread.join()
 
+    def abandon(self) -> None:
+        """In a forked child: let go of what is the parent's, without touching it."""
+        self._connection.abandon()
+        for stream in self._streams():
+            stream.ring.abandon()
+
+    def _streams(self) -> list[Stream | PlainStream]:
+        return [*self.leftovers, self.stream]
+
     def _run(self) -> None:
+        try:
+            self._send_until_finished()
+            self._end()
+        finally:
+            _running.discard(self)
+
+    def _send_until_finished(self) -> None:
         pause_ms = PAUSE_MS_MIN
         while not self._finished():
             try:
-                self._hear(pause_ms)
-                self._say_beat()  # before the trades: the first word on a connection says who it is
-                sent = self._send_waiting() if self.connected else 0
+                sent = self._turn(pause_ms)
             except Exception:  # noqa: BLE001 - the loop must survive; counted and logged
                 self.errors += 1
                 _log.warning("the telemetry sender failed and goes on", exc_info=self.errors == 1)
+                time.sleep(PAUSE_MS_MAX / 1000)
                 sent = 0
-            if sent == BATCH_EVENTS_MAX:
+            if sent >= BATCH_EVENTS_MAX:
                 pause_ms = 0
             else:
                 pause_ms = PAUSE_MS_MIN if sent else min(pause_ms * 2 or 1, PAUSE_MS_MAX)
-        self._end()
 
-    def _end(self) -> None:
-        """Say a last beat, and give ZeroMQ what is left of the time to empty its queue."""
-        self._beat_due_s = 0.0
-        self._say_beat(ending=True)
-        deadline_s = self._deadline_s or 0.0
-        self._close_sockets(linger_ms=max(0, int((deadline_s - time.monotonic()) * 1000)))
-        if time.monotonic() >= deadline_s:  # it took all the time, so it may not have emptied it
-            self.undelivered = min(self._ring.tail, SEND_HIGH_WATER_MARK)
+    def _turn(self, pause_ms: int) -> int:
+        """Hear, then send; return how many messages were pushed."""
+        made = self._connection.wait(pause_ms)
+        now_s = time.monotonic()
+        self._take_leftovers(now_s)
+        if made:
+            self._heard_s = self._subscribed_s = now_s
+            for stream in self._streams():
+                stream.connection_made(now_s)
+        self._hear(now_s)
+        if not self.connected or self._connection.mend():
+            return 0
+        return sum([self._send(stream, now_s) for stream in self._streams()])
+
+    def _hear(self, now_s: float) -> None:
+        for acknowledgement in self._connection.acknowledgements():
+            self._heard_s = self._subscribed_s = now_s
+            for stream in self._streams():
+                if acknowledgement.epoch == stream.ring.epoch:
+                    self._tell(stream, acknowledgement, now_s)
+        if self.connected and now_s > self._subscribed_s + SUBSCRIBE_AGAIN_S:
+            self._subscribed_s = now_s
+            self._connection.subscribe_again()
+
+    def _send(self, stream: Stream | PlainStream, now_s: float) -> int:
+        pushed = 0
+        push = self._connection.push
+        if self._deadline_s is not None:
+            stream.hurry()
+        for message in stream.outgoing(BATCH_EVENTS_MAX, now_s):
+            if not push(encode(message)):
+                break
+            pushed += 1
+        return pushed
+
+    def _tell(
+        self, stream: Stream | PlainStream, acknowledgement: Acknowledgement, now_s: float
+    ) -> None:
+        try:
+            stream.hear(acknowledgement, now_s)
+        except ContestedEpochError:
+            self.contested += 1
+            _log.error(
+                "another publisher uses the source %s and the epoch %d, from a copy of this "
+                "process: going on with a new epoch",
+                stream.source,
+                stream.ring.epoch,
+            )
+            if isinstance(stream, Stream):
+                self.stream = self._intake.begin_anew(stream.sent_max)
+
+    def _take_leftovers(self, now_s: float) -> None:
+        """Look for journals that nobody holds; let go of those that are settled."""
+        if now_s >= self._look_again_s:
+            self._look_again_s = now_s + LEFTOVERS_EVERY_S
+            for stream in self._find_leftovers():
+                self.leftovers = [*self.leftovers, stream]  # replaced whole: others count them
+                if self.connected:
+                    stream.connection_made(now_s)
+        for stream in self.leftovers:
+            if stream.settled:
+                self.leftovers = [other for other in self.leftovers if other is not stream]
+                self._finish(stream)
+
+    def _finish(self, stream: Stream) -> None:
+        """Let go of an epoch; say that it has ended, unless a journal keeps it for another life.
+
+        The file is deleted first: an epoch that is said to have ended never comes back.
+        """
+        settled = stream.settled
+        stream.ring.close(delete=settled)
+        if self.connected and (settled or not stream.ring.durable):
+            self._connection.push(encode(stream.ending()))
 
     def _finished(self) -> bool:
         if self._deadline_s is None:
             return False
-        return len(self._ring) == 0 or time.monotonic() >= self._deadline_s
+        settled = all(stream.settled for stream in self._streams())
+        return settled or time.monotonic() >= self._deadline_s
 
-    def _hear(self, pause_ms: int) -> None:
-        """Wait for news of the connection; this wait is also the pause between two looks."""
-        while self._monitor.poll(pause_ms):
-            event = recv_monitor_message(self._monitor)["event"]
-            self.connected = event == zmq.EVENT_HANDSHAKE_SUCCEEDED
-            self._beat_due_s = 0.0
-            pause_ms = 0
+    def _end(self) -> None:
+        """Give everything back, and ZeroMQ what is left of the time to empty its queue."""
+        for stream in self._streams():
+            if isinstance(stream, Stream):
+                self._finish(stream)
+        deadline_s = self._deadline_s or 0.0
+        linger_s = max(0.0, deadline_s - time.monotonic())
+        if isinstance(self.stream, Stream):
+            linger_s = min(linger_s, LAST_WORD_S)  # only beats are left, or what will come again
+        self._connection.close(linger_ms=int(linger_s * 1000))
+        if isinstance(self.stream, PlainStream) and time.monotonic() >= deadline_s:
+            self.undelivered = min(self.stream.sent, SEND_HIGH_WATER_MARK)
 
-    def _send_waiting(self) -> int:
-        """Push up to a batch of trades; those that ZeroMQ does not take stay in the ring."""
-        ring = self._ring
-        first = ring.tail + 1
-        last = min(ring.head, ring.tail + BATCH_EVENTS_MAX)
-        for seq in range(first, last + 1):
-            trade = msgspec.structs.replace(
-                ring.read(seq), src=self._source, epoch=self._epoch, seq=seq
-            )
-            frame = encode(trade)
-            if not (self._push(frame) or (self._has_room() and self._push(frame))):
-                return seq - first
-            ring.trim(seq)
-        return last - first + 1
 
-    def _say_beat(self, *, ending: bool = False) -> None:
-        now_s = time.monotonic()
-        if not self.connected or now_s < self._beat_due_s:
-            return
-        self._beat_due_s = now_s + BEAT_INTERVAL_S
-        head = self._ring.head
-        beat = Beat(
-            self._source,
-            self._epoch,
-            since=self._since_s,
-            head=head,
-            waiting=head - self._ring.tail,
-            capacity=self._ring.capacity,
-            refused={str(reason): count for reason, count in self._refused.items()},
-            ending=ending,
-        )
-        self._push(encode(beat))
-
-    def _has_room(self) -> bool:
-        """Wait a moment for ZeroMQ to empty half of its queue."""
-        return bool(self._socket.poll(PAUSE_MS_MIN, zmq.POLLOUT))
-
-    def _push(self, frame: bytes) -> bool:
+def abandon_all() -> None:
+    """In a forked child: let go of the parent's senders, whose threads are not here."""
+    for sender in _running:
         try:
-            self._socket.send(frame, zmq.NOBLOCK)
-        except zmq.Again:
-            return False
-        return True
+            sender.abandon()
+        except Exception:  # noqa: BLE001 - what is left open here must not keep the others so
+            _log.warning("a forked child holds on to a connection or a journal", exc_info=True)
+    _inherited.extend(_running)  # ZeroMQ's objects are never to be touched here, nor collected
+    _running.clear()
 
-    def _close_sockets(self, linger_ms: int) -> None:
-        self._socket.disable_monitor()
-        self._monitor.close(linger=0)
-        self._socket.close(linger=linger_ms)
-        self._context.term()
+
+def _end_all() -> None:
+    """What waits is sent when a program ends without closing, by all of its senders at once."""
+    senders = list(_running)
+    for sender in senders:
+        sender.end_within(CLOSE_TIMEOUT_S)
+    for sender in senders:
+        sender.stop(CLOSE_TIMEOUT_S)
+
+
+_running: Final[set[Sender]] = set()
+_inherited: Final[list[Sender]] = []
+atexit.register(_end_all)

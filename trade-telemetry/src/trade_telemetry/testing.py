@@ -10,8 +10,10 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
+from trade_telemetry.intake import Receipt
 from trade_telemetry.messages import RefusalReason, Trade, check_trade
-from trade_telemetry.publisher import CAPACITY_EVENTS, CLOSE_TIMEOUT_S, PublisherStats, Receipt
+from trade_telemetry.publisher import CAPACITY_EVENTS, PublisherStats
+from trade_telemetry.sender import CLOSE_TIMEOUT_S
 
 
 class RecordingPublisher:
@@ -75,11 +77,17 @@ class RecordingPublisher:
             epoch=self.epoch,
             published=len(self.trades),
             sent=self._sent,
+            acknowledged=self._sent,
             waiting=len(self.trades) - self._sent,
             capacity=self._capacity,
             refused=dict(self._refused),
+            overwritten=0,
+            leftover=0,
             connected=self._connected,
+            tracked=True,
+            durable=False,
             errors=0,
+            problem=None,
         )
 
     def close(self, timeout_s: float = CLOSE_TIMEOUT_S) -> int:  # noqa: ARG002 - nothing to wait for

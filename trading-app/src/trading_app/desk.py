@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from trade_telemetry import PublisherStats, Receipt, Trade
 from trading_app.event_log import EventLog, OwnEvent
-from trading_app.lives import Lives, Past
 from trading_app.order_ticket import Problem, Ticket, parse
+from trading_app.past import Memory, Past
 from trading_app.sidecar_answers import History, Summary
 from trading_app.sidecar_client import Away
 from trading_app.status import Status, status
@@ -22,7 +22,10 @@ from trading_app.status import Status, status
 class PublishesTrades(Protocol):
     """What the desk uses of ``trade_telemetry.Publisher`` and ``RecordingPublisher``."""
 
-    epoch: int
+    @property
+    def epoch(self) -> int:
+        """The number of this life of the publisher."""
+        ...
 
     def publish(
         self,
@@ -55,9 +58,9 @@ class TellsTotals(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """Everything a page shows, of one moment. ``summary`` may be old: ``figures_s`` says from when.
+    """Everything a page shows, of one moment.
 
-    ``restarted`` means that the sidecar was started again while this desk was open.
+    ``summary`` may be old: ``figures_s`` says from when, ``away`` why there is no newer one.
     """
 
     now_s: float
@@ -66,7 +69,6 @@ class View:
     summary: Summary | None
     figures_s: float | None
     away: str | None
-    restarted: bool
 
     @property
     def figures_age_s(self) -> float:
@@ -88,10 +90,9 @@ class Desk:
         self._publisher = publisher
         self._sidecar = sidecar
         self._clock = clock
-        self._first_started_s: float | None = None
-        self._lives = Lives()
+        self._memory = Memory()
         self.sidecar_address = sidecar_address
-        self.log = EventLog(publisher.stats().source)
+        self.log = EventLog()
 
     def trade(self, ticket: Ticket) -> OwnEvent | list[Problem]:
         """Publish a ticket's trade and log it, refused or not; or say what is wrong with it."""
@@ -117,35 +118,22 @@ class Desk:
         answer = self._sidecar.summary()
         stats, now_s = self._publisher.stats(), self._clock()
         fresh = None if isinstance(answer, Away) else answer
-        self.log.settle(stats.sent, fresh)
-        shown = answer.last if isinstance(answer, Away) else answer
+        self.log.settle(stats, fresh)
         return View(
             now_s=now_s,
             status=status(stats, answer, now_s),
             stats=stats,
-            summary=shown,
+            summary=answer.last if isinstance(answer, Away) else answer,
             figures_s=answer.last_s if isinstance(answer, Away) else now_s,
             away=answer.reason if isinstance(answer, Away) else None,
-            restarted=self._restarted(shown),
         )
 
-    def history(self) -> History | Away[History]:
-        """Fetch the last minutes of the sidecar's counters."""
-        return self._sidecar.history()
-
     def past(self) -> Past:
-        """Fetch the same, together with what this desk saw of earlier lives of the sidecar."""
+        """Fetch the last minutes of the sidecar's counters, joined with what was seen before."""
         answer = self._sidecar.history()
         if not isinstance(answer, Away):
-            return Past(answer.now_s, self._lives.add(answer))
-        lives, now_s = self._lives.all(), self._clock()
+            return self._memory.add(answer)
+        past, now_s = self._memory.latest(), self._clock()
         if answer.last is not None and answer.last_s is not None:
             now_s = answer.last.now_s + (now_s - answer.last_s)
-        return Past(now_s, lives, answer.reason)
-
-    def _restarted(self, summary: Summary | None) -> bool:
-        if summary is None:
-            return False
-        if self._first_started_s is None:
-            self._first_started_s = summary.started_s
-        return self._first_started_s != summary.started_s
+        return replace(past, now_s=now_s, away=answer.reason)

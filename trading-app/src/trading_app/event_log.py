@@ -1,27 +1,31 @@
 """What the desk's own clicks came to: a bounded log, and the fate of each event in it.
 
-An event is waiting, then sent, then counted; or it was refused. It must know no page and no socket.
+An event waits here, is sent, and is counted; or it was refused. It must know no page and no socket.
 """
 
 from __future__ import annotations
 
 import threading
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
-from trade_telemetry import Trade
+from trade_telemetry import PublisherStats, Trade
 from trading_app.sidecar_answers import Summary
 
 EVENTS_MAX: Final = 200
-Fate = Literal["waiting", "sent", "counted", "unconfirmed", "refused"]
+Fate = Literal["waiting", "sent", "counted", "untracked", "refused"]
+_ENDS: Final = frozenset({"untracked", "refused"})
+_Moments = Mapping[tuple[int, int], float]
 
 
 @dataclass(frozen=True, slots=True)
 class OwnEvent:
     """One click. ``seq`` is 0 for a refused one; ``counted_s`` is None if only the fact is known.
 
-    ``incarnation_s`` is the start time of the sidecar that was there when it was first seen sent.
+    ``untracked`` is one of which nobody will say what became of it: it was sent without stamps, or
+    its epoch was given up because another publisher used it, too.
     """
 
     trade: Trade
@@ -30,17 +34,15 @@ class OwnEvent:
     fate: Fate = "waiting"
     refused: str | None = None
     counted_s: float | None = None
-    incarnation_s: float | None = None
 
 
 class EventLog:
     """The last events of this desk, newest first; shared by all of its browser sessions.
 
-    At most ``EVENTS_MAX``; the oldest falls out. ``source`` is the publisher's name.
+    At most ``EVENTS_MAX``; the oldest falls out.
     """
 
-    def __init__(self, source: str) -> None:
-        self._source = source
+    def __init__(self) -> None:
         self._events: deque[OwnEvent] = deque(maxlen=EVENTS_MAX)
         self._lock = threading.Lock()
 
@@ -57,31 +59,51 @@ class EventLog:
         with self._lock:
             return [self._events[index] for index in range(min(count, len(self._events)))]
 
-    def settle(self, sent_seq: int, summary: Summary | None) -> None:
-        """Move each open event on: ``sent_seq`` is the highest on the wire, None is no news."""
+    def settle(self, stats: PublisherStats, summary: Summary | None) -> None:
+        """Move each event on by what the publisher and the sidecar say; None is no news."""
+        settled = _settled(stats, summary)
+        moments = _moments(stats, summary)
         with self._lock:
             for index, event in enumerate(self._events):
-                if event.fate in {"waiting", "sent"}:
-                    self._events[index] = _settle(event, sent_seq, summary, self._source)
+                if event.fate not in _ENDS and event.counted_s is None:
+                    self._events[index] = _move(event, stats, settled, moments)
 
 
-def _settle(event: OwnEvent, sent_seq: int, summary: Summary | None, source: str) -> OwnEvent:
-    if event.fate == "waiting" and event.seq <= sent_seq:
-        event = replace(event, fate="sent")
-    if summary is None or event.fate == "waiting":
-        return event
-    for trade in summary.recent:
-        if (trade.publisher, trade.epoch, trade.seq) == (source, event.epoch, event.seq):
-            return replace(event, fate="counted", counted_s=trade.applied_s)
-    if event.incarnation_s is None:
-        event = replace(event, incarnation_s=summary.started_s)
-    if event.incarnation_s != summary.started_s:
-        return replace(event, fate="unconfirmed")
-    return replace(event, fate="counted") if _heard(event, summary, source) else event
+def _move(
+    event: OwnEvent, stats: PublisherStats, settled: Mapping[int, int], moments: _Moments
+) -> OwnEvent:
+    counted_s = moments.get((event.epoch, event.seq))
+    if counted_s is not None or event.fate == "counted":
+        return replace(event, fate="counted", counted_s=counted_s)
+    if event.seq <= settled.get(event.epoch, 0):
+        return replace(event, fate="counted")
+    return replace(event, fate=_way(event, stats))
 
 
-def _heard(event: OwnEvent, summary: Summary, source: str) -> bool:
-    return any(
-        state.publisher == source and state.epoch == event.epoch and state.last_seq >= event.seq
-        for state in summary.publishers
-    )
+def _way(event: OwnEvent, stats: PublisherStats) -> Fate:
+    """Where an event is that nobody has acknowledged: with the sidecar gone, it waits again."""
+    if event.epoch != stats.epoch:
+        return "untracked"
+    if event.seq > stats.sent:
+        return "waiting"
+    if not stats.tracked:
+        return "untracked"
+    return "sent" if stats.connected else "waiting"
+
+
+def _settled(stats: PublisherStats, summary: Summary | None) -> dict[int, int]:
+    """The highest sequence that is settled, by epoch: by the latest of the two who know it."""
+    states = summary.publishers if summary else ()
+    found = {state.epoch: state.last_seq for state in states if state.publisher == stats.source}
+    if stats.tracked:
+        found[stats.epoch] = max(stats.acknowledged, found.get(stats.epoch, 0))
+    return found
+
+
+def _moments(stats: PublisherStats, summary: Summary | None) -> _Moments:
+    """When each of our recent trades was counted, by epoch and sequence."""
+    return {
+        (trade.epoch, trade.seq): trade.applied_s
+        for trade in (summary.recent if summary else ())
+        if trade.publisher == stats.source and trade.epoch is not None and trade.seq is not None
+    }

@@ -1,7 +1,7 @@
 """What flows: rates, event ages and health, from the sidecar's samples. Pure.
 
 Every figure is a sum of steps: what was counted from one sample to the next, over the time between
-the two. A restart or a gap has no step, so nothing is ever subtracted across one.
+the two. A gap, or totals that began again, has no step, so nothing is ever subtracted across one.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import pairwise, zip_longest
 from typing import Final, Literal
 
-from trading_app.lives import Past
+from trading_app.past import Past
 from trading_app.sidecar_answers import Sample
 
 GAP_S: Final = 2.0
@@ -58,11 +58,10 @@ class Flow:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """Two neighbouring samples of one life without a gap between them."""
+    """Two neighbouring samples without a gap between them."""
 
     before: Sample
     after: Sample
-    age_bounds_s: tuple[float, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,18 +75,23 @@ class Span:
 
 def steps(past: Past, since_s: float) -> Iterator[Step]:
     """Give everything that may be subtracted and begins at ``since_s`` or later, oldest first."""
-    for life in past.lives:
-        recent = (sample for sample in life.samples if sample.at_s >= since_s)
-        for before, after in pairwise(recent):
-            if after.at_s - before.at_s <= GAP_S and _grew(before, after):
-                yield Step(before, after, life.age_bounds_s)
+    recent = (sample for sample in past.samples if sample.at_s >= since_s)
+    for before, after in pairwise(recent):
+        if after.at_s - before.at_s <= GAP_S and _grew(before, after):
+            yield Step(before, after)
 
 
 def _grew(before: Sample, after: Sample) -> bool:
-    return after.trades_buy >= before.trades_buy and after.trades_sell >= before.trades_sell
+    """Whether the totals went on; a sidecar that lost its state began again from 0."""
+    return (
+        after.trades_buy >= before.trades_buy
+        and after.trades_sell >= before.trades_sell
+        and after.busy_s >= before.busy_s
+        and all(new >= old for old, new in zip(before.age_counts, after.age_counts, strict=True))
+    )
 
 
-def total(parts: Iterable[Step]) -> Flow:
+def total(parts: Iterable[Step], age_bounds_s: tuple[float, ...]) -> Flow:
     """Add steps up."""
     found = list(parts)
     if not found:
@@ -97,8 +101,6 @@ def total(parts: Iterable[Step]) -> Flow:
         ends = ((getattr(step.before, name), getattr(step.after, name)) for step in found)
         return float(sum(after - before for before, after in ends))
 
-    bounds_s = found[-1].age_bounds_s  # another version of the sidecar may have had others
-    ages = zip(*(_new_ages(s) for s in found if s.age_bounds_s == bounds_s), strict=True)
     return Flow(
         seconds=grown("at_s"),
         trades_buy=int(grown("trades_buy")),
@@ -106,8 +108,8 @@ def total(parts: Iterable[Step]) -> Flow:
         volume_buy=grown("volume_buy"),
         volume_sell=grown("volume_sell"),
         busy_s=grown("busy_s"),
-        age_counts=tuple(map(sum, ages)),
-        age_bounds_s=bounds_s,
+        age_counts=tuple(map(sum, zip(*map(_new_ages, found), strict=True))),
+        age_bounds_s=age_bounds_s,
     )
 
 
@@ -116,28 +118,28 @@ def _new_ages(step: Step) -> Iterator[int]:
     return (after - before for before, after in pairs)
 
 
+def _age_bounds_s(past: Past) -> tuple[float, ...]:
+    return past.history.age_bounds_s if past.history else ()
+
+
 def lately(past: Past, span_s: float) -> Flow:
     """Sum up the last ``span_s`` seconds, as far as they are known; nothing when now is not."""
     if past.away or not is_fresh(past):
         return Flow()
-    return total(steps(past, past.now_s - span_s - 0.5))
+    return total(steps(past, past.now_s - span_s - 0.5), _age_bounds_s(past))
 
 
 def is_fresh(past: Past) -> bool:
     """Say whether the newest sample is of now."""
-    newest = _newest(past)
-    return newest is not None and past.now_s - newest.at_s <= FRESH_S
-
-
-def _newest(past: Past) -> Sample | None:
-    return past.lives[-1].samples[-1] if past.lives and past.lives[-1].samples else None
+    return bool(past.samples) and past.now_s - past.samples[-1].at_s <= FRESH_S
 
 
 def quiet_s(past: Past) -> float | None:
     """Count the seconds since a sample first showed another trade; None when none of them did."""
-    pairs = [pair for life in past.lives for pair in pairwise(life.samples)]
-    grown_s = [after.at_s for before, after in pairs if _trades(after) > _trades(before)]
-    return max(0.0, past.now_s - grown_s[-1]) if grown_s else None
+    for after, before in pairwise(reversed(past.samples)):
+        if _trades(after) > _trades(before):
+            return max(0.0, past.now_s - after.at_s)
+    return None
 
 
 def _trades(sample: Sample) -> int:
@@ -156,7 +158,7 @@ def bins(past: Past, span_s: int, bin_s: int) -> list[Flow]:
         place = int(step.after.at_s // bin_s) - first
         if 0 <= place < count:
             found[place].append(step)
-    return [total(each) for each in found]
+    return [total(each, _age_bounds_s(past)) for each in found]
 
 
 def quantile(counts: Sequence[int], bounds: Sequence[float], q: float) -> float | None:
@@ -179,14 +181,14 @@ def quantile(counts: Sequence[int], bounds: Sequence[float], q: float) -> float 
 def health(past: Past) -> list[Span]:
     """Say when the receiver worked and when it was stalled; where no span is, nobody knows."""
     spans: list[Span] = []
-    for life in past.lives:
-        for before, after in pairwise(life.samples):
-            well = after.at_s - before.at_s <= GAP_S
-            _extend(spans, Span("live" if well else "stalled", before.at_s, after.at_s))
-    newest = _newest(past)
-    if newest and not past.away:
+    for before, after in pairwise(past.samples):
+        if past.restarted_between(before, after):
+            continue
+        well = after.at_s - before.at_s <= GAP_S
+        _extend(spans, Span("live" if well else "stalled", before.at_s, after.at_s))
+    if past.samples and not past.away:
         state: Health = "live" if is_fresh(past) else "stalled"
-        _extend(spans, Span(state, newest.at_s, past.now_s))
+        _extend(spans, Span(state, past.samples[-1].at_s, past.now_s))
     return spans
 
 
@@ -200,17 +202,16 @@ def _extend(spans: list[Span], span: Span) -> None:
 def symbol_rates(past: Past) -> dict[str, tuple[float, float]]:
     """Give buys and sells a second of each symbol in the last minute; empty when not known."""
     spans = health(past)
-    if past.away or not spans or spans[-1].state != "live":
+    if past.away or past.history is None or not spans or spans[-1].state != "live":
         return {}
-    life = past.lives[-1]
-    marks = [mark for mark in life.symbol_marks if mark.at_s >= spans[-1].from_s]
+    marks = [mark for mark in past.history.symbol_marks if mark.at_s >= spans[-1].from_s]
     if len(marks) < 2:
         return {}
     first, last = marks[0], marks[-1]
     seconds = last.at_s - first.at_s
     buys = _rates(first.trades_buy, last.trades_buy, seconds)
     sells = _rates(first.trades_sell, last.trades_sell, seconds)
-    return dict(zip(life.symbols, zip(buys, sells, strict=True), strict=False))
+    return dict(zip(past.history.symbols, zip(buys, sells, strict=True), strict=False))
 
 
 def _rates(first: Sequence[int], last: Sequence[int], seconds: float) -> list[float]:

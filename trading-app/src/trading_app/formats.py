@@ -75,6 +75,14 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min"
 
 
+def size(count_bytes: float) -> str:
+    """Write a number of bytes in the unit that a person would choose, in steps of 1,000."""
+    for limit, unit, decimals in ((1e3, "B", 0), (1e6, "kB", 0), (1e9, "MB", 1)):
+        if count_bytes < limit:
+            return f"{number(count_bytes / limit * 1e3, decimals)} {unit}"
+    return f"{number(count_bytes / 1e9, 1)} GB"
+
+
 def clock(ts_s: float, zone: tzinfo, digits: int = 0) -> str:
     """Write the time of day in a zone; ``digits`` of the second's fraction, 0 or 3."""
     moment = datetime.fromtimestamp(ts_s, zone)

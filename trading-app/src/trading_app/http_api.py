@@ -76,7 +76,8 @@ class _Endpoint:
         """Publish one trade at this moment.
 
         A form is answered with 303 back to the desk, JSON with 202 and the event. Accepted means
-        that it is on its way or waits for the sidecar in this process's memory.
+        that it is kept here until the sidecar has counted it; ``/health`` says whether in a file,
+        which survives this process, or in its memory.
         """
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind in FORMS:
@@ -91,9 +92,14 @@ class _Endpoint:
         figures = {
             "status": "ok",
             "connected": stats.connected,
-            "waiting": stats.waiting,
-            "capacity": stats.capacity,
             "published": stats.published,
+            "acknowledged": stats.acknowledged,
+            "waiting": stats.waiting,
+            "leftover": stats.leftover,
+            "capacity": stats.capacity,
+            "tracked": stats.tracked,
+            "durable": stats.durable,
+            "problem": stats.problem,
         }
         return Response(orjson.dumps(figures), media_type=JSON)
 
@@ -136,17 +142,15 @@ class _Endpoint:
 
     def _event(self, trade: Trade, receipt: Receipt) -> bytes:
         stats = self._publisher.stats()
+        stamps = (stats.source, stats.epoch, receipt.seq) if stats.tracked else (None, None, None)
         event = {
             "side": trade.side,
             "qty": trade.qty,
             "ts": trade.ts,
             "symbol": trade.symbol,
             "price": trade.price,
-            "src": stats.source,
-            "epoch": stats.epoch,
-            "seq": receipt.seq,
         }
-        return orjson.dumps(event)
+        return orjson.dumps(event | dict(zip(("src", "epoch", "seq"), stamps, strict=True)))
 
     def _allowed(self, request: Request, form_token: str) -> bool:
         """Whether the request carries the token, where one is set; compared in constant time."""

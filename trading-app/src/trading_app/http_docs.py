@@ -14,16 +14,19 @@ FORMS: Final = ("application/x-www-form-urlencoded", "multipart/form-data")
 
 
 class EventAnswer(BaseModel):
-    """An accepted trade with its stamps: it is counted when (``src``, ``epoch``, ``seq``) is."""
+    """An accepted trade with its stamps: it is counted when (``src``, ``epoch``, ``seq``) is.
+
+    With fire and forget there are none.
+    """
 
     side: str
     qty: float = Field(description="units of the instrument")
     ts: float = Field(description="unix seconds")
     symbol: str | None
     price: float | None
-    src: str
-    epoch: int
-    seq: int
+    src: str | None
+    epoch: int | None
+    seq: int | None
 
 
 RESPONSES: Final[dict[int | str, dict[str, Any]]] = {

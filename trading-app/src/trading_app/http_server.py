@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import uvicorn
 
-from trade_telemetry import Publisher
 from trading_app.http_api import create_api
+from trading_app.publishing import close_publisher, open_publisher
 from trading_app.settings import Settings
 
 
@@ -14,8 +14,8 @@ def serve(settings: Settings) -> None:
 
     It publishes as ``<WEBAPP_PUBLISHER_ID>-api``: each process is a publisher of its own.
     """
-    source = f"{settings.publisher_id}-api"
-    with Publisher(settings.zmq_addr, source=source) as publisher:
+    publisher = open_publisher(settings, f"{settings.publisher_id}-api")
+    try:
         uvicorn.run(
             create_api(settings, publisher),
             host=settings.api_host,
@@ -25,3 +25,5 @@ def serve(settings: Settings) -> None:
             server_header=False,
             timeout_graceful_shutdown=3,
         )
+    finally:
+        close_publisher(publisher)

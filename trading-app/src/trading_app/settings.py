@@ -1,20 +1,29 @@
 """What the desk is told from outside: the only file that reads the environment and ``.env``.
 
-Keys of other programs in a shared ``.env`` are ignored; an empty value means the default.
+Keys of other programs in a shared ``.env`` are ignored. An empty value means the default, except
+for the two keys whose field may be None: there it means that nothing is wanted.
 """
 
 from __future__ import annotations
 
 import ipaddress
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationError
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from trade_telemetry.messages import check_source
 
 _SECRET_KEYS: Final = frozenset({"WEBAPP_API_TOKEN"})
+_MAY_BE_EMPTY: Final = frozenset({"WEBAPP_ZMQ_ACK_ADDR", "WEBAPP_JOURNAL_DIR"})
 
 
 class SettingsError(Exception):
@@ -33,6 +42,13 @@ def _source(name: str) -> str:
     return name
 
 
+def _folder(text: str) -> Path | None:
+    try:
+        return Path(text).expanduser() if text else None
+    except RuntimeError as error:
+        raise ValueError("~ of somebody who is not there") from error
+
+
 _HostName = Annotated[
     str, Field(pattern=r"^[A-Za-z0-9.:_-]{1,253}$", description="a host name or an IP address")
 ]
@@ -43,6 +59,16 @@ _Address = Annotated[
         pattern=r"^(tcp://[^\s:/]+:[1-9]\d{0,4}|tcp://\[[0-9A-Fa-f:]+\]:[1-9]\d{0,4}|ipc://\S+)$",
         description="an address like tcp://HOST:PORT",
     ),
+]
+_AckAddress = Annotated[
+    _Address | None,
+    Field(description="an address like tcp://HOST:PORT, or empty for fire and forget"),
+    BeforeValidator(lambda text: text or None),
+]
+_Folder = Annotated[
+    Path | None,
+    Field(description="a folder, or empty to keep what waits in memory only"),
+    BeforeValidator(_folder),
 ]
 _Url = Annotated[
     str,
@@ -65,11 +91,13 @@ class Settings(BaseSettings):
     """The desk's settings, read once and never changed.
 
     ``publisher_id`` leaves four characters for the HTTP endpoint, which publishes as
-    ``<publisher_id>-api``: two processes never share one name.
+    ``<publisher_id>-api``: two processes never share one name. ``zmq_ack_addr`` is None for fire
+    and forget, ``journal_dir`` None to keep what waits in memory. Left alone, ``zmq_ack_addr`` is
+    the port after that of ``zmq_addr``, where the sidecar acknowledges unless it is told otherwise.
     """
 
     model_config = SettingsConfigDict(
-        env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True, case_sensitive=True
+        env_file=".env", extra="ignore", frozen=True, case_sensitive=True
     )
 
     http_host: _HostName = Field("127.0.0.1", validation_alias="WEBAPP_HTTP_HOST")
@@ -78,8 +106,20 @@ class Settings(BaseSettings):
     api_port: _Port = Field(8000, validation_alias="WEBAPP_API_PORT")
     api_token: _Token = Field(SecretStr(""), validation_alias="WEBAPP_API_TOKEN")
     zmq_addr: _Address = Field("tcp://127.0.0.1:5555", validation_alias="WEBAPP_ZMQ_ADDR")
+    zmq_ack_addr: _AckAddress = Field(
+        "tcp://127.0.0.1:5556", validation_alias="WEBAPP_ZMQ_ACK_ADDR"
+    )
     publisher_id: _PublisherId = Field("trading-app", validation_alias="WEBAPP_PUBLISHER_ID")
+    journal_dir: _Folder = Field(Path(".state/trading-app"), validation_alias="WEBAPP_JOURNAL_DIR")
     sidecar_url: _Url = Field("http://127.0.0.1:8001", validation_alias="SIDECAR_URL")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill(cls, values: dict[str, Any]) -> dict[str, Any]:
+        given = {key: text for key, text in values.items() if text != "" or key in _MAY_BE_EMPTY}
+        if "WEBAPP_ZMQ_ADDR" in given:
+            given.setdefault("WEBAPP_ZMQ_ACK_ADDR", _next_address(given["WEBAPP_ZMQ_ADDR"]))
+        return given
 
     @property
     def ui_url(self) -> str:
@@ -134,6 +174,14 @@ def web_address(host: str, port: int) -> str:
     """Write the address of a server as a browser on the same machine types it."""
     name = "127.0.0.1" if is_wildcard(host) else host
     return f"http://[{name}]:{port}" if ":" in name else f"http://{name}:{port}"
+
+
+def _next_address(address: str) -> str:
+    """Where a sidecar at this address acknowledges; a wrong address stays one."""
+    before, colon, port = address.rpartition(":")
+    if address.startswith("ipc://"):
+        return f"{address}.ack"
+    return f"{before}{colon}{int(port) + 1}" if port.isdecimal() and len(port) <= 5 else address
 
 
 def _first_problem(error: ValidationError) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 
 class Answer(BaseModel):
@@ -31,15 +31,27 @@ class VolumeBySide(Answer):
 
 
 class PublisherState(Answer):
-    """What the sidecar knows of one publisher; ``last_seq`` is the latest it heard of ``epoch``."""
+    """What became of all that one publisher published, over all of its epochs.
+
+    ``residue`` is published − applied − lost − waiting, where each figure was counted by itself:
+    anything but 0 is a defect. ``lost`` and ``refused`` are by reason; what was refused was never
+    published. ``epoch`` is the latest, ``last_seq`` its highest sequence that is settled, and
+    ``durable`` whether its events survive the publisher. ``open``: it has not said goodbye.
+    """
 
     publisher: str
     epoch: int
     last_seq: int
-    applied: int = 0
-    missing: int = 0
-    waiting: int = 0
     last_seen_s: float
+    published: int = 0
+    applied: int = 0
+    lost: dict[str, int] = {}
+    waiting: int = 0
+    residue: int = 0
+    duplicates: int = 0
+    refused: dict[str, int] = {}
+    open: bool = True
+    durable: bool = False
 
 
 class CountedTrade(Answer):
@@ -65,24 +77,44 @@ class SymbolTotals(Answer):
     volume: VolumeBySide
 
 
+class StateFigures(Answer):
+    """How the sidecar keeps its totals; not ``durable``: in memory, so that they die with it."""
+
+    durable: bool
+    bytes: int = 0
+    free_bytes: int = 0
+    last_commit_s: float | None = None
+    set_aside: int = 0
+    commit_failures: int = 0
+
+
 class Summary(Answer):
-    """The totals since ``started_s``; ``recent`` is the newest last, at most 50."""
+    """The running totals; ``recent`` is the newest last, at most 50.
+
+    ``started_s`` is when this sidecar was started; with a durable state the totals are older.
+    ``status`` is "ok", "starting", or a word for what is wrong, which ``reason`` explains.
+    """
 
     now_s: float
     started_s: float
-    status: Literal["ok", "starting", "stalled", "dead"]
+    status: str
     reason: str | None = None
     trades: CountBySide
     volume: VolumeBySide
     last_trade_ts_s: float | None = None
     rejected: dict[str, int] = {}
+    duplicates: int = 0
+    gaps: int = 0
+    turned_away: int = 0
+    untracked: int = 0
     symbols: tuple[SymbolTotals, ...] = ()
     publishers: tuple[PublisherState, ...] = ()
     recent: tuple[CountedTrade, ...] = ()
+    state: StateFigures | None = None
 
 
 class Sample(Answer):
-    """The totals at ``at_s`` since the sidecar's start; ``age_counts`` by bucket of event age."""
+    """The running totals at ``at_s``; ``age_counts`` by bucket of event age."""
 
     at_s: float
     trades_buy: int
@@ -102,7 +134,7 @@ class SymbolMark(Answer):
 
 
 class History(Answer):
-    """What one life of the sidecar, since ``started_s``, kept of its last 15 minutes.
+    """What the sidecar kept in memory of its last 15 minutes, since ``started_s`` at most.
 
     ``samples`` are about a second apart, oldest first, at most 900; where the receiver could not
     look there are none. ``symbol_marks`` are five seconds apart and cover the last minute.
@@ -114,3 +146,9 @@ class History(Answer):
     samples: tuple[Sample, ...] = ()
     symbols: tuple[str, ...] = ()
     symbol_marks: tuple[SymbolMark, ...] = ()
+
+
+class Refusal(Answer):
+    """Why there is no answer, with status 503."""
+
+    detail: str = Field(max_length=500)

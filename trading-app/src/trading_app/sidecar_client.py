@@ -15,7 +15,7 @@ from typing import Final, Generic, TypeVar
 import httpx
 from pydantic import ValidationError
 
-from trading_app.sidecar_answers import Answer, History, Summary
+from trading_app.sidecar_answers import Answer, History, Refusal, Summary
 
 TIMEOUT_S: Final = 0.4
 KEEP_S: Final = 0.5
@@ -25,16 +25,24 @@ _AnswerT = TypeVar("_AnswerT", bound=Answer)
 
 @dataclass(frozen=True, slots=True)
 class Away(Generic[_AnswerT]):
-    """The sidecar gave no usable answer: why, since when (unix seconds), and its last one."""
+    """The sidecar gave no usable answer: why, since when (unix seconds), and its last one.
+
+    ``answers`` means that it is there and says so itself: it is not ready.
+    """
 
     reason: str
     since_s: float
     last: _AnswerT | None
     last_s: float | None
+    answers: bool = False
 
 
 class _UnusableAnswerError(Exception):
     """An answer came that is not the sidecar's."""
+
+
+class _NotReadyError(Exception):
+    """The sidecar says that it has no figures, and why."""
 
 
 class SidecarClient:
@@ -93,6 +101,8 @@ class _Source(Generic[_AnswerT]):
     def _ask(self) -> _AnswerT | Away[_AnswerT]:
         try:
             self._good = self._kind.model_validate_json(self._fetch())
+        except _NotReadyError as error:
+            return self._away(str(error), answers=True)
         except (httpx.HTTPError, _UnusableAnswerError, ValidationError) as error:
             return self._away(_explain(error, str(self._http.base_url)))
         self._good_s = self._clock()
@@ -101,17 +111,28 @@ class _Source(Generic[_AnswerT]):
     def _fetch(self) -> bytes:
         body = bytearray()
         with self._http.stream("GET", self._path) as response:
-            if response.status_code != httpx.codes.OK:
-                raise _UnusableAnswerError(f"{self._path} answered {response.status_code}")
             for chunk in response.iter_bytes():
                 body += chunk
                 if len(body) > ANSWER_BYTES_MAX:
                     raise _UnusableAnswerError(f"{self._path} answered without end")
+        if response.status_code == httpx.codes.SERVICE_UNAVAILABLE:
+            _raise_not_ready(bytes(body))
+        if response.status_code != httpx.codes.OK:
+            raise _UnusableAnswerError(f"{self._path} answered {response.status_code}")
         return bytes(body)
 
-    def _away(self, reason: str) -> Away[_AnswerT]:
+    def _away(self, reason: str, *, answers: bool = False) -> Away[_AnswerT]:
         since_s = self._answer.since_s if isinstance(self._answer, Away) else self._clock()
-        return Away(reason, since_s, self._good, self._good_s)
+        return Away(reason, since_s, self._good, self._good_s, answers)
+
+
+def _raise_not_ready(body: bytes) -> None:
+    """Raise with the reason that the sidecar gives; nothing happens when this is not its way."""
+    try:
+        reason = Refusal.model_validate_json(body).detail
+    except ValidationError:
+        return
+    raise _NotReadyError(f"the sidecar is not ready: {reason}")
 
 
 def _explain(error: Exception, url: str) -> str:

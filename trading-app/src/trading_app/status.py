@@ -1,4 +1,4 @@
-"""The page's first line: does it count? One of four states, in words. Pure."""
+"""The pages' first lines: does it count, and does everything flow? A state, in words. Pure."""
 
 from __future__ import annotations
 
@@ -6,24 +6,34 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from trade_telemetry import PublisherStats
-from trading_app.formats import age, plural
+from trading_app.formats import age, number, plural
 from trading_app.sidecar_answers import Summary
 from trading_app.sidecar_client import Away
 
-State = Literal["live", "waiting", "stale", "away"]
+State = Literal["live", "waiting", "stale", "away", "broken"]
 SILENT_AFTER_S: Final = 3.0
 STALE_AFTER_S: Final = 5.0
 QUIET_AFTER_S: Final = 60.0
-SHAPES: Final[dict[State, str]] = {"live": "●", "waiting": "◐", "stale": "◆", "away": "▲"}
+SHAPES: Final[dict[State, str]] = {
+    "live": "●",
+    "waiting": "◐",
+    "stale": "◆",
+    "away": "▲",
+    "broken": "✕",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """The state, the words after it, and what to do about it ("" when there is nothing to do)."""
+    """The state, the words after it, and what to do about it ("" when there is nothing to do).
+
+    ``name`` is what a page calls the state where its own word would answer another question.
+    """
 
     state: State
     words: str
     cure: str = ""
+    name: str = ""
 
 
 def live_publishers(summary: Summary) -> int:
@@ -42,7 +52,7 @@ def status(stats: PublisherStats, answer: Summary | Away[Summary], now_s: float)
         return Status(
             "stale",
             f"the sidecar has stopped counting: {reason} · {_backlog(stats)}",
-            "Restart the sidecar: `make sidecar-up`",
+            _cure_of(answer.status),
         )
     if not stats.connected:
         return Status(
@@ -50,7 +60,24 @@ def status(stats: PublisherStats, answer: Summary | Away[Summary], now_s: float)
             f"the sidecar is up, but not reached for trades yet · {_backlog(stats)}",
             "If this stays, WEBAPP_ZMQ_ADDR is not where the sidecar listens (SIDECAR_ZMQ_BIND)",
         )
-    return Status("live", f"{plural(live_publishers(answer), 'publisher')} · {_backlog(stats)}")
+    heard = plural(live_publishers(answer), "publisher")
+    unaccounted = residue(answer)
+    return Status(
+        "live",
+        f"{heard} · {_backlog(stats)} · residue {number(unaccounted)}",
+        "Not every trade is accounted for: the page Delivery says whose" if unaccounted else "",
+    )
+
+
+def _cure_of(trouble: str) -> str:
+    if trouble == "blocked":
+        return "It tries again and goes on by itself; until then trades wait where they are"
+    return "Restart the sidecar: `make sidecar-up`"
+
+
+def residue(summary: Summary) -> int:
+    """Count what the account of the publishers is off by; 0, or it is a defect."""
+    return sum(abs(state.residue) for state in summary.publishers)
 
 
 def flow_status(status: Status, summary: Summary | None, quiet_s: float | None) -> Status:
@@ -73,10 +100,14 @@ def flow_status(status: Status, summary: Summary | None, quiet_s: float | None) 
             f"the sidecar counts, and the last trade {last}",
             "Nobody trades, or nobody is heard: the page Trade lists the publishers",
         )
-    missing = sum(state.missing for state in summary.publishers)
-    flows = f"trades flow, but {plural(missing, 'trade')} went missing"
+    lost = sum(sum(state.lost.values()) for state in summary.publishers)
+    flows = f"trades flow, and {plural(lost, 'trade')} in all went lost"
     heard = plural(live_publishers(summary), "publisher")
-    return Status("live", f"{flows if missing else 'everything flows'} · {heard}")
+    return Status(
+        "live",
+        f"{flows if lost else 'everything flows'} · {heard}",
+        "The page Delivery says whose, and why" if lost else "",
+    )
 
 
 def _without_figures(stats: PublisherStats, away: Away[Summary], now_s: float) -> Status:
@@ -89,15 +120,31 @@ def _without_figures(stats: PublisherStats, away: Away[Summary], now_s: float) -
             f"{age(now_s - away.last_s) if away.last_s else 'never'}",
             "Check SIDECAR_URL, or restart the sidecar",
         )
-    return Status("away", _promise(stats.waiting), "Start it: `make sidecar-up`")
+    cure = "Start it: `make sidecar-up`"
+    if away.answers:
+        cure = f"It is there, but takes no trades: {away.reason}"
+    return Status("away", _promise(stats), f"{cure} · {_survival(stats)}")
 
 
-def _promise(waiting: int) -> str:
+def _promise(stats: PublisherStats) -> str:
+    waiting = stats.waiting + stats.leftover
+    settled = "counted" if stats.tracked else "sent"
     if waiting == 0:
-        return "trades will wait here and be counted when it returns"
+        return f"trades will wait here and be {settled} when it returns"
     verb = "waits" if waiting == 1 else "wait"
-    return f"{plural(waiting, 'trade')} {verb} here and will be counted when it returns"
+    return f"{plural(waiting, 'trade')} {verb} here and will be {settled} when it returns"
+
+
+def _survival(stats: PublisherStats) -> str:
+    """Say what a restart of the desk does to what waits."""
+    if stats.durable:
+        return "what waits is in a file and survives a restart of this desk"
+    return "what waits is in memory: a restart of this desk loses it"
 
 
 def _backlog(stats: PublisherStats) -> str:
-    return "nothing waiting" if stats.waiting == 0 else f"{plural(stats.waiting, 'trade')} waiting"
+    earlier = f"{number(stats.leftover)} of an earlier run"
+    if stats.waiting == 0:
+        return f"{earlier} waiting" if stats.leftover else "nothing waiting"
+    waiting = f"{plural(stats.waiting, 'trade')} waiting"
+    return f"{waiting}, and {earlier}" if stats.leftover else waiting

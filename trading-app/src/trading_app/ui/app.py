@@ -8,7 +8,7 @@ from typing import Final
 
 import streamlit as st
 
-from trading_app.ui import live, shared, trade
+from trading_app.ui import delivery, live, shared, trade
 from trading_app.ui.style import style_sheet
 
 ICON: Final = Path(__file__).with_name("icon.svg")
@@ -21,6 +21,7 @@ def main() -> None:
     pages = [
         st.Page(partial(trade.show, desk), title="Trade", url_path="trade", default=True),
         st.Page(partial(live.show, desk), title="Live", url_path="live"),
+        st.Page(partial(delivery.show, desk), title="Delivery", url_path="delivery"),
     ]
     page = st.navigation(pages, position="hidden")
     # Streamlit shows the menu, and in it the choice of theme, only when it has an entry of ours.

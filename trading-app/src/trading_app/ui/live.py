@@ -10,7 +10,7 @@ import streamlit as st
 from trading_app import flow
 from trading_app.desk import Desk
 from trading_app.flow import Flow, What
-from trading_app.lives import Past
+from trading_app.past import Past
 from trading_app.status import flow_status
 from trading_app.ui import live_parts, symbols, tracks
 from trading_app.ui.browser import theme, zone
@@ -100,8 +100,7 @@ def _frame(span_s: int, height_px: int, *, with_times: bool = False) -> Frame:
 
 def _window(past: Past, bin_s: int) -> Window:
     end_s = (past.now_s // bin_s + 1) * bin_s
-    starts_s = [life.started_s for life in past.lives]
-    return Window(past.now_s, end_s, flow.health(past), starts_s)
+    return Window(past.now_s, end_s, flow.health(past), past.starts_s)
 
 
 def _word(past: Past) -> str:
@@ -116,4 +115,4 @@ def _symbols(desk: Desk) -> None:
     rates = flow.symbol_rates(desk.past())
     with st.container(border=True, key="panel-symbols", gap="xsmall"):
         st.html(heading("by symbol", desk.sidecar_address))
-        st.html(symbols.symbols(desk.look(), rates, zone()))
+        st.html(symbols.symbols(desk.look(), rates))

@@ -27,12 +27,12 @@ def flow_line(status: Status, view: View, lately: Flow) -> str:
         return answer_line(status, "")
     if view.away:
         return answer_line(status, f"figures as of {age(view.figures_age_s)}")
-    missing = sum(state.missing for state in view.summary.publishers)
+    lost = sum(sum(state.lost.values()) for state in view.summary.publishers)
     rejected = sum(view.summary.rejected.values())
     busy = lately.rate(lately.busy_s)
     load = UNKNOWN if busy is None else f"{number(100 * busy)} %"
     details = (
-        _trouble(missing, "missing", "Trades that were sent and never arrived"),
+        _trouble(lost, "lost", "Trades that will never be counted; the page Delivery says why"),
         _trouble(rejected, "rejected", "Messages that are no trades; the sidecar's log says why"),
         f'<span title="Time in which it was not waiting, last minute">receiver busy {load}</span>',
     )

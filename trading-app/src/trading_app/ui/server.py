@@ -14,6 +14,7 @@ from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocketDisconnected
 
+from trading_app.publishing import close_publisher
 from trading_app.settings import Settings, is_loopback, is_wildcard
 from trading_app.ui import shared
 from trading_app.ui.style import theme_options
@@ -56,7 +57,7 @@ async def _lifespan(_app: st.App) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        publisher.close()
+        close_publisher(publisher)
 
 
 def options(settings: Settings, *, reload: bool) -> dict[str, object]:

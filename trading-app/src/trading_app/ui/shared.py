@@ -9,6 +9,7 @@ import streamlit as st
 
 from trade_telemetry import Publisher
 from trading_app.desk import Desk
+from trading_app.publishing import open_publisher
 from trading_app.settings import Settings, load_settings
 from trading_app.sidecar_client import SidecarClient
 
@@ -22,7 +23,7 @@ def settings() -> Settings:
 @st.cache_resource(show_spinner=False)
 def publisher() -> Publisher:
     """Open the process's one publisher; it outlives edits of the code under ``--reload``."""
-    return Publisher(settings().zmq_addr, source=settings().publisher_id)
+    return open_publisher(settings(), settings().publisher_id)
 
 
 def desk() -> Desk:

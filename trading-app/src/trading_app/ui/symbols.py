@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import tzinfo
 from html import escape
 from typing import Final
 
 from trading_app.desk import View
-from trading_app.formats import clock, decimals_in, known, number, quantity, rate_decimals
-from trading_app.sidecar_answers import Summary, SymbolTotals
+from trading_app.formats import decimals_in, known, number, quantity, rate_decimals
+from trading_app.sidecar_answers import SymbolTotals
 
 SHOWN_MAX: Final = 12
 VOLUME_DIGITS: Final = 8
@@ -37,12 +36,12 @@ class Row:
     rates: tuple[float, float] | None
 
 
-def symbols(view: View, rates: Rates, zone: tzinfo) -> str:
+def symbols(view: View, rates: Rates) -> str:
     """List what was counted by symbol: the busiest by name, and the sum of all others."""
     if view.summary is None:
         return _empty(f"Not known: {escape(view.away or '')}.")
     shown = rows(view.summary.symbols, rates)
-    return _table(shown, old=bool(view.away)) if shown else _first_run(view.summary, zone)
+    return _table(shown, old=bool(view.away)) if shown else _first_run()
 
 
 def rows(totals: Sequence[SymbolTotals], rates: Rates) -> list[Row]:
@@ -106,10 +105,10 @@ def _bar(row: Row, most: float) -> str:
     return f'<td class="ta-wide" aria-hidden="true"><span class="ta-bar">{parts}</span></td>'
 
 
-def _first_run(summary: Summary, zone: tzinfo) -> str:
+def _first_run() -> str:
     return _empty(
         "Each symbol that is traded gets a row: trades and volume by side, and how many a second."
-        f"<br>Nothing was traded since the sidecar started at {clock(summary.started_s, zone)}."
+        "<br>Nothing was traded yet."
         "<br><code>make demo</code> in place of <code>make apps-up</code> brings a lively stream."
     )
 

@@ -7,6 +7,7 @@ from datetime import tzinfo
 from html import escape
 from typing import Final
 
+from trading_app.account import is_silent
 from trading_app.desk import View
 from trading_app.event_log import OwnEvent
 from trading_app.formats import (
@@ -19,16 +20,16 @@ from trading_app.formats import (
     utc,
 )
 from trading_app.sidecar_answers import CountedTrade, PublisherState
-from trading_app.status import SHAPES, SILENT_AFTER_S
+from trading_app.status import SHAPES
 
 PUBLISHERS_MAX: Final = 8
 _NEW_S: Final = 0.4
 _OLD_S: Final = 1e9
-_NUMBERS: Final = {"qty", "counted", "waiting", "missing"}
+_NUMBERS: Final = {"qty", "counted", "waiting", "lost"}
 _FATES: Final = {
-    "waiting": ("◐ waits here", "It is kept in this desk's memory until the sidecar is there."),
+    "waiting": ("◐ waits here", "It is kept here, and goes out when the sidecar is there."),
     "sent": ("→ sent", "It is on its way; the sidecar has not said yet that it is counted."),
-    "unconfirmed": ("? not confirmed", "It was sent, and the sidecar restarted before it said so."),
+    "untracked": ("→ sent", "It was sent and forgotten: nobody says whether it was counted."),
 }
 _REFUSALS: Final = {"ring_full": "no room", "closed": "the desk is closing"}
 
@@ -65,7 +66,7 @@ def _fate(event: OwnEvent, zone: tzinfo) -> tuple[str, str]:
     if event.fate != "counted":
         return _FATES[event.fate]
     if event.counted_s is None:
-        return "✓ counted", "The sidecar has counted it; the moment is no longer on its list."
+        return "✓ counted", "The sidecar has acknowledged it; the moment is not on its list."
     after = duration(event.counted_s - event.trade.ts)
     return f"✓ {after}", f"Counted at {clock(event.counted_s, zone, 3)}, {after} after the click."
 
@@ -94,32 +95,50 @@ def _counted_row(trade: CountedTrade, zone: tzinfo, now_s: float, decimals: int)
 
 
 def publishers(view: View) -> str:
-    """List who was heard last, by name: what was counted, what waits, what is missing."""
+    """List who was heard last, by name: what was counted, what waits, what went lost."""
     if view.summary is None or not view.summary.publishers:
         return '<div class="ta-empty">Programs that publish trades appear here.</div>'
     latest = sorted(view.summary.publishers, key=lambda state: -state.last_seen_s)[:PUBLISHERS_MAX]
     shown = sorted(latest, key=lambda state: state.publisher)
     now_s = view.summary.now_s + view.figures_age_s
-    rows = "".join(_publisher_row(state, now_s) for state in shown)
+    rows = "".join(_publisher_row(state, now_s, known=not view.away) for state in shown)
     more = len(view.summary.publishers) - PUBLISHERS_MAX
-    rest = f'<div class="ta-note">and {more} more</div>' if more > 0 else ""
-    return _table(("publisher", "counted", "waiting", "missing"), rows, old=bool(view.away)) + rest
+    rest = f'<div class="ta-note">and {more} more: see Delivery</div>' if more > 0 else ""
+    return _table(("publisher", "counted", "waiting", "lost"), rows, old=bool(view.away)) + rest
 
 
-def _publisher_row(state: PublisherState, now_s: float) -> str:
-    silent_s = now_s - state.last_seen_s
-    live = silent_s <= SILENT_AFTER_S
-    shape, word = (SHAPES["live"], "live") if live else (SHAPES["away"], "away")
-    name = f'<span class="ta-{word}"><span class="ta-shape">{shape}</span></span> '
-    heard = f"{state.publisher}: {word}, last heard {age(silent_s)}"
-    missing = "ta-num ta-danger" if state.missing else "ta-num"
+def _publisher_row(state: PublisherState, now_s: float, *, known: bool) -> str:
+    lost = sum(state.lost.values())
     return _row(
         _OLD_S,
-        _cell(name + escape(state.publisher), "", heard),
+        _publisher_cell(state, now_s, presence(state, now_s, known=known)),
         _cell(number(state.applied), "ta-num"),
         _cell(number(state.waiting), "ta-num"),
-        _cell(number(state.missing), missing, "Published, but never counted"),
+        _cell(
+            number(lost), "ta-num ta-danger" if lost else "ta-num", "Published, but never counted"
+        ),
     )
+
+
+def _publisher_cell(state: PublisherState, now_s: float, found: tuple[str, str]) -> str:
+    """Write a publisher's name after the shape of its state; both in words on hover."""
+    word, shape = found
+    name = escape(state.publisher)
+    heard = f"{state.publisher}: {word}, last heard {age(now_s - state.last_seen_s)}"
+    mark = f'<span class="ta-{word}"><span class="ta-shape">{shape}</span></span>'
+    return _cell(f"{mark} {name}", "", heard)
+
+
+def presence(state: PublisherState, now_s: float, *, known: bool) -> tuple[str, str]:
+    """Tell whether a publisher is live, away, or has ended in order: a word and its shape.
+
+    Not ``known`` while the sidecar is away: then nobody listens to it.
+    """
+    if not state.open:
+        return "ended", "○"
+    if not known:
+        return "unknown", "?"
+    return ("away", SHAPES["away"]) if is_silent(state, now_s) else ("live", SHAPES["live"])
 
 
 def _what(side: str, qty: str, symbol: str | None) -> tuple[str, str, str]:

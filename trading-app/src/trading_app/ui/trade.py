@@ -7,11 +7,10 @@ from typing import Final
 
 import streamlit as st
 
-from trading_app.desk import Desk, View
+from trading_app.desk import Desk
 from trading_app.event_log import OwnEvent
 from trading_app.formats import UNKNOWN, quantity
 from trading_app.order_ticket import Ticket
-from trading_app.sidecar_client import Away
 from trading_app.ui import components, keyboard, tables
 from trading_app.ui.browser import zone
 from trading_app.ui.chart import bars, chart, in_words
@@ -138,7 +137,7 @@ def _figures(desk: Desk) -> None:
     with st.container(border=True, key="panel-totals", gap="xsmall"):
         st.html(components.heading("counted by the sidecar", desk.sidecar_address))
         st.html(components.totals(view, here))
-        shown = _history(desk, view)
+        shown = _last_minutes(desk)
         st.html(components.totals_note(view, here, shown))
     own, everyone = st.columns(2, gap="small")
     with own, st.container(border=True, key="panel-own", gap="xsmall"):
@@ -152,10 +151,9 @@ def _figures(desk: Desk) -> None:
             st.html(tables.all_trades(recent, here, view))
 
 
-def _history(desk: Desk, view: View) -> str:
+def _last_minutes(desk: Desk) -> str:
     """Draw the last five minutes, and return them in words."""
-    answer = desk.history()
-    history = answer.last if isinstance(answer, Away) else answer
-    shown = bars(history.samples if history else (), view.now_s)
+    past = desk.past()
+    shown = bars(past.samples, past.now_s)
     st.vega_lite_chart(chart(shown), width="stretch", key="history")
-    return in_words(shown) if history else f"last 5 minutes: {UNKNOWN}"
+    return in_words(shown) if past.history else f"last 5 minutes: {UNKNOWN}"

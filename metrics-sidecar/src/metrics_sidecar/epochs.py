@@ -1,0 +1,279 @@
+"""The epochs: how far each sequence came, which are live, and which are spent. Pure.
+
+Forgetting is measured in seconds of listening, so that neither a clock nor a night switched off
+makes a publisher silent. An epoch that is settled stays known as a short *spent* row, and is
+revived by any message of it: forgetting never lets a resend count again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from heapq import nsmallest
+from types import MappingProxyType
+from typing import Final
+
+from msgspec.structs import asdict
+
+from metrics_sidecar.publishers import OTHER, Publisher, Publishers, check_residues
+from metrics_sidecar.rows import EpochRow, Key, SpentRow, State, encode_row, epoch_key, spent_key
+from trade_telemetry.messages import STAMP_MAX, Beat, LossReason, RefusalReason
+
+EPOCHS_MAX: Final = 1_024
+SPENT_MAX: Final = 16_384
+SILENT_S: Final = 24 * 3600.0
+SILENT_WHEN_FULL_S: Final = 60.0
+SETTLED_AT_ONCE_WHEN_FULL: Final = 64
+_REFUSALS: Final = frozenset(RefusalReason)
+_NONE_REFUSED: Final[Mapping[str, int]] = MappingProxyType({})
+
+
+class ImplausibleError(Exception):
+    """A publisher's numbers would make a total that no program can hold exactly (above 2⁵³ − 1)."""
+
+
+@dataclass(slots=True, eq=False)
+class Epoch:
+    """One life of a publisher: ``last`` is settled, ``head`` the highest sequence heard of.
+
+    ``since_s`` is 0 until a beat says it. ``beat`` and ``gap`` are for the acknowledgement
+    and not kept; ``touched`` is that one is due.
+    """
+
+    source: str
+    number: int
+    publisher: Publisher
+    last: int = 0
+    head: int = 0
+    since_s: float = 0.0
+    heard_s: float = 0.0
+    last_seen_s: float = 0.0
+    capacity: int = 0
+    held: int = 0
+    durable: bool = False
+    ended: bool = False
+    refused: dict[str, int] = field(default_factory=dict)
+    beat: int = 0
+    gap: bool = False
+    touched: bool = False
+
+    @property
+    def key(self) -> Key:
+        """What it is known by."""
+        return self.source, self.number
+
+    @property
+    def began_s(self) -> float:
+        """When it began, in unix seconds; not before that, where no beat has said it."""
+        return self.since_s or self.last_seen_s
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether its publisher has ended it, and nothing waits."""
+        return self.ended and self.head == self.last
+
+    @property
+    def is_superseded(self) -> bool:
+        """Whether its publisher has been heard of with an epoch that began later."""
+        return self.began_s < self.publisher.newest_s
+
+    @property
+    def is_open(self) -> bool:
+        """Whether more is to be expected: not of one in memory that another has followed."""
+        return not self.ended and (self.durable or not self.is_superseded)
+
+    def raise_head(self, head: int) -> None:
+        """Note a higher sequence, once ``Epochs.check`` has found it plausible."""
+        if head > self.head:
+            self.publisher.published += head - self.head
+            self.head = head
+
+    def take_beat(self, beat: Beat) -> None:
+        """Take in what a beat says, once ``Epochs.check`` has found it plausible."""
+        self.raise_head(beat.head)
+        for reason, count in _more_refused(self.refused, beat.refused).items():
+            self.publisher.refused[reason] = self.publisher.refused.get(reason, 0) + count
+            self.refused[reason] = self.refused.get(reason, 0) + count
+        self.since_s = self.since_s or beat.since
+        self.publisher.newest_s = max(self.publisher.newest_s, self.since_s)
+        self.capacity = beat.capacity
+        self.held = max(0, beat.head - beat.oldest + 1)
+        self.durable = beat.durable
+        self.ended = beat.ending
+        self.beat = beat.number
+        self.gap = False
+
+    def row(self) -> EpochRow:
+        """What is kept of it."""
+        return EpochRow(
+            last=self.last,
+            head=self.head,
+            since_s=self.since_s,
+            heard_s=self.heard_s,
+            last_seen_s=self.last_seen_s,
+            capacity=self.capacity,
+            held=self.held,
+            durable=self.durable,
+            ended=self.ended,
+            refused=self.refused,
+        )
+
+
+def _more_refused(before: Mapping[str, int], said: Mapping[str, int]) -> dict[str, int]:
+    """What is said above what was said before, which never lowers it, by reasons known here."""
+    known: dict[str, int] = {}
+    for reason, count in said.items():
+        name = reason if reason in _REFUSALS else OTHER
+        known[name] = known.get(name, 0) + count
+    more = {name: count - before.get(name, 0) for name, count in known.items()}
+    return {name: count for name, count in more.items() if count > 0}
+
+
+_UNKNOWN: Final = SpentRow(last=0, since_s=0.0)
+
+
+class Epochs:
+    """At most ``EPOCHS_MAX`` live epochs and ``SPENT_MAX`` spent ones.
+
+    Past the second limit those that began first are forgotten, and ``forgotten_since_s`` says up to
+    when: an epoch that began no later and is not known may have been counted before.
+    """
+
+    def __init__(self, state: State, publishers: Publishers) -> None:
+        self._publishers = publishers
+        self._full_at_s = -1.0
+        seen_s = [each.last_seen_s for each in state.epochs.values()]
+        seen_s += [each.last_seen_s for each in state.publishers.values()]
+        self._now_s = max(seen_s, default=0.0)
+        self._touched: list[Epoch] = []
+        self._moved: set[Key] = set()
+        self.settled = 0
+        self.listened_s = state.totals.listened_s
+        self.forgotten_since_s = state.totals.forgotten_since_s
+        self.spent = dict(state.spent)
+        self.live: dict[Key, Epoch] = {}
+        for (source, number), row in state.epochs.items():
+            publisher = publishers.by_name[source]
+            epoch = Epoch(source, number, publisher, **asdict(row))
+            self.live[source, number] = publisher.epochs[number] = epoch
+        check_residues(publishers, state.publishers)
+
+    def may_open(self, key: Key, since_s: float) -> bool:
+        """Whether an unknown epoch that began then cannot have been counted before."""
+        return key in self.spent or since_s > self.forgotten_since_s or self.forgotten_since_s <= 0
+
+    def open(self, key: Key, now_s: float) -> Epoch | None:
+        """A new epoch, or a spent one as it was; None when there is no place for it."""
+        if len(self.live) >= EPOCHS_MAX:
+            self._make_room()
+        if len(self.live) >= EPOCHS_MAX:
+            return None
+        publisher = self._publishers.named(key[0])
+        if publisher is None:
+            return None
+        epoch = Epoch(*key, publisher, heard_s=self.listened_s, last_seen_s=now_s)
+        spent = self.spent.pop(key, None)
+        if spent is not None:
+            epoch.last = epoch.head = spent.last
+            epoch.since_s, epoch.refused = spent.since_s, dict(spent.refused)
+            self._moved.add(key)
+        self.live[key] = publisher.epochs[key[1]] = epoch
+        return epoch
+
+    def check(self, key: Key, head: int, refused: Mapping[str, int] = _NONE_REFUSED) -> None:
+        """Raise ImplausibleError when that sequence, or what was refused, would overflow."""
+        publisher = self._publishers.by_name.get(key[0])
+        known = self.live.get(key) or self.spent.get(key) or _UNKNOWN
+        if head > known.head:
+            published = publisher.published if publisher else 0
+            if published + head - known.head > STAMP_MAX:
+                raise ImplausibleError
+        if refused:
+            before = sum(publisher.refused.values()) if publisher else 0
+            if before + sum(_more_refused(known.refused, refused).values()) > STAMP_MAX:
+                raise ImplausibleError
+
+    def touch(self, epoch: Epoch, now_s: float) -> None:
+        """It was heard: it will be written and acknowledged."""
+        self._now_s = now_s
+        epoch.heard_s = self.listened_s
+        epoch.last_seen_s = now_s
+        if not epoch.touched:
+            epoch.touched = True
+            self._touched.append(epoch)
+
+    def listened(self, seconds: float) -> None:
+        """Time passed while listening; settle what may be settled."""
+        self.listened_s += seconds
+        silent = [each for each in self.live.values() if self._silence_s(each) >= SILENT_S]
+        self._settle([e for e in silent if e.is_closed or not e.durable or e.is_superseded])
+
+    def take_touched(self) -> list[Epoch]:
+        """The epochs that were heard since the last call."""
+        touched = [each for each in self._touched if self.live.get(each.key) is each]
+        for each in self._touched:
+            each.touched = False
+        self._touched.clear()
+        self._publishers.changed.update(each.publisher.name for each in touched)
+        return touched
+
+    def changes(self, touched: list[Epoch]) -> dict[str, bytes | None]:
+        """The rows of those epochs, and of all that were spent, revived or forgotten."""
+        rows: dict[str, bytes | None] = {}
+        for key in self._moved:
+            rows[epoch_key(key)] = None
+            spent = self.spent.get(key)
+            rows[spent_key(key)] = None if spent is None else encode_row(spent)
+        for each in touched:
+            rows[epoch_key(each.key)] = encode_row(each.row())
+        self._moved.clear()
+        return rows
+
+    def rows(self) -> dict[str, bytes]:
+        """The rows of all epochs."""
+        live = {epoch_key(key): encode_row(each.row()) for key, each in self.live.items()}
+        return live | {spent_key(key): encode_row(each) for key, each in self.spent.items()}
+
+    def _silence_s(self, epoch: Epoch) -> float:
+        return self.listened_s - epoch.heard_s
+
+    def _make_room(self) -> None:
+        """Settle some that are closed or not durable, those without a loss first.
+
+        Only time lets more be settled: a search without success is not repeated before it passes.
+        """
+        if self._full_at_s == self.listened_s:
+            return
+        ready = [
+            each
+            for each in self.live.values()
+            if self._silence_s(each) >= SILENT_WHEN_FULL_S and (each.is_closed or not each.durable)
+        ]
+        ready.sort(key=lambda each: (each.head > each.last, each.heard_s))
+        if len(ready) <= SETTLED_AT_ONCE_WHEN_FULL:
+            self._full_at_s = self.listened_s
+        self._settle(ready[:SETTLED_AT_ONCE_WHEN_FULL])
+
+    def _settle(self, epochs: list[Epoch]) -> None:
+        """Nothing more is expected of these: what waits is lost, and they are spent."""
+        for each in epochs:
+            publisher = each.publisher
+            publisher.lost[LossReason.SILENT] += each.head - each.last
+            each.last = each.head
+            publisher.spend(each)
+            self._publishers.changed.add(publisher.name)
+            del self.live[each.key]
+            self.spent[each.key] = SpentRow(
+                last=each.last, since_s=each.began_s, refused=each.refused
+            )
+            self._moved.add(each.key)
+        self.settled += len(epochs)
+        self._forget()
+
+    def _forget(self) -> None:
+        """Drop the spent rows past the limit; a start in the future does not reach there."""
+        excess = len(self.spent) - SPENT_MAX
+        for key in nsmallest(excess, self.spent, key=lambda key: self.spent[key].since_s):
+            since_s = min(self.spent.pop(key).since_s, self._now_s)
+            self.forgotten_since_s = max(self.forgotten_since_s, since_s)
+            self._moved.add(key)

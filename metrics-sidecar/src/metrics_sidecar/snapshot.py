@@ -1,0 +1,87 @@
+"""What the ledger counts of messages, and what it shows of a commit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from metrics_sidecar.publishers import PublisherTotals
+from metrics_sidecar.rows import ServiceCounter, TotalsRow
+from metrics_sidecar.tallies import SIDES, Applied, SymbolTotals
+from trade_telemetry.messages import NANO, RejectReason, Side
+
+
+@dataclass(slots=True)
+class Counts:
+    """What became of each message; see Snapshot. Applied ones are counted by symbol."""
+
+    received: int
+    rejected: dict[RejectReason, int]
+    duplicates: int
+    gaps: int
+    beats: int
+    skips: int
+    turned_away: int
+    untracked: int
+    service: dict[ServiceCounter, int | float]
+
+    @classmethod
+    def of(cls, row: TotalsRow) -> Counts:
+        """Go on from what was kept."""
+        return cls(
+            received=row.received,
+            rejected=dict.fromkeys(RejectReason, 0) | row.rejected,
+            duplicates=row.duplicates,
+            gaps=row.gaps,
+            beats=row.beats,
+            skips=row.skips,
+            turned_away=row.turned_away,
+            untracked=row.untracked,
+            service=dict.fromkeys(ServiceCounter, 0) | row.service,
+        )
+
+    def by_name(self) -> dict[str, Any]:
+        """Every figure now; a copy that does not change later."""
+        values = ((name, getattr(self, name)) for name in self.__slots__)
+        return {name: dict(each) if isinstance(each, dict) else each for name, each in values}
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Everything that was counted up to one commit. Never changes.
+
+    Identity: received = applied + duplicates + gaps + beats + skips + rejected + turned_away.
+    ``epochs`` are live and ``spent`` are settled; ``listened_s`` is the time spent listening.
+    """
+
+    received: int
+    rejected: dict[RejectReason, int]
+    duplicates: int
+    gaps: int
+    beats: int
+    skips: int
+    turned_away: int
+    untracked: int
+    symbols: dict[str, SymbolTotals]
+    publishers: dict[str, PublisherTotals]
+    last_trade_ts_s: float
+    age_counts: tuple[int, ...]
+    age_sum_s: float
+    recent: tuple[Applied, ...]
+    service: dict[ServiceCounter, int | float]
+    epochs: int
+    spent: int
+    listened_s: float
+
+    def trades(self, side: Side) -> int:
+        """Trades counted of a side."""
+        return sum(totals.trades[side] for totals in self.symbols.values())
+
+    def volume(self, side: Side) -> float:
+        """Volume counted of a side, in units: the double nearest to the exact sum."""
+        return sum(totals.volume_nano[side] for totals in self.symbols.values()) / NANO
+
+    @property
+    def applied(self) -> int:
+        """Trades counted of both sides."""
+        return sum(self.trades(side) for side in SIDES)

@@ -1,0 +1,1 @@
+"""Kill everything, at any moment, and count to the event: ``python -m chaos --help``."""

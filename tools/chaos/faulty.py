@@ -1,0 +1,132 @@
+"""Faults of the product, put in on purpose: the chaos must fail with each of them.
+
+Each is a wrapper around a named function of an actor. Nothing else of the actor changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Final
+
+from chaos.points import patch
+
+if TYPE_CHECKING:
+    from metrics_sidecar.store_durable import DurableStore
+    from trade_telemetry import Trade
+    from trade_telemetry.journal import Ring
+
+EVERY_EVENTS: Final = 500
+
+
+def _ack_before_commit() -> None:
+    """What is committed goes to the disk one commit later than it is acknowledged."""
+
+    def late(commit: Callable[..., None]) -> Callable[..., None]:
+        kept: dict[str, bytes | None] = {}
+
+        def commit_the_last(store: DurableStore, changes: Mapping[str, bytes | None]) -> None:
+            before = dict(kept)
+            kept.clear()
+            kept.update(changes)
+            commit(store, before)
+
+        return commit_the_last
+
+    patch("metrics_sidecar.store_durable:DurableStore.commit", late)
+
+
+def _offsets_apart() -> None:
+    """Totals first, offsets in a second transaction, which the next commit brings."""
+
+    def apart(commit: Callable[..., None]) -> Callable[..., None]:
+        kept: dict[str, bytes | None] = {}
+
+        def commit_twice(store: DurableStore, changes: Mapping[str, bytes | None]) -> None:
+            if kept:
+                commit(store, dict(kept))
+            kept.clear()
+            kept.update({key: value for key, value in changes.items() if _is_offset(key)})
+            commit(store, {key: value for key, value in changes.items() if not _is_offset(key)})
+
+        return commit_twice
+
+    patch("metrics_sidecar.store_durable:DurableStore.commit", apart)
+
+
+def _is_offset(key: str) -> bool:
+    return key.startswith(("epoch/", "spent/"))
+
+
+def _no_crc() -> None:
+    """Every slot of a journal is taken for sound."""
+
+    def trusting(_: object) -> Callable[..., bytes]:
+        return lambda ring, position: bytes(ring._slot(position)[0])
+
+    patch("trade_telemetry.journal:Retained._sound_body", trusting)
+
+
+def _drop_one_in_ledger() -> None:
+    """One trade in 500 is taken as applied, and is in no total."""
+
+    def dropping(count: Callable[..., None]) -> Callable[..., None]:
+        passings = 0
+
+        def count_most(*arguments: object) -> None:
+            nonlocal passings
+            passings += 1
+            if passings % EVERY_EVENTS:
+                count(*arguments)
+
+        return count_most
+
+    patch("metrics_sidecar.tallies:Tallies.count", dropping)
+
+
+def _swap_one_in_ledger() -> None:
+    """One trade in 500 is in no total, and the one before it twice: every count is right."""
+
+    def swapping(count: Callable[..., None]) -> Callable[..., None]:
+        passings = 0
+        before: tuple[object, ...] = ()
+
+        def count_another(tallies: object, *trade: object) -> None:
+            nonlocal passings, before
+            passings += 1
+            count(tallies, *(trade if passings % EVERY_EVENTS else before))
+            before = trade
+
+        return count_another
+
+    patch("metrics_sidecar.tallies:Tallies.count", swapping)
+
+
+def _drop_one_in_ring() -> None:
+    """One trade in 500 is accepted, and the one before it is kept in its place."""
+
+    def dropping(append: Callable[..., int]) -> Callable[..., int]:
+        def append_most(ring: Ring, trade: Trade) -> int:
+            if ring.head % EVERY_EVENTS == EVERY_EVENTS - 1:
+                trade = ring.read(ring.head) or trade
+            return append(ring, trade)
+
+        return append_most
+
+    patch("trade_telemetry.journal:Ring.append", dropping)
+
+
+FAULTS: Final[dict[str, tuple[str, Callable[[], None]]]] = {
+    "ack-before-commit": ("sidecar", _ack_before_commit),
+    "offsets-apart": ("sidecar", _offsets_apart),
+    "no-crc": ("bot", _no_crc),
+    "drop-one-ledger": ("sidecar", _drop_one_in_ledger),
+    "swap-one-ledger": ("sidecar", _swap_one_in_ledger),
+    "drop-one-ring": ("bot", _drop_one_in_ring),
+}
+"""By name: whose fault it is, and what puts it in."""
+
+
+def install(actor: str, name: str | None) -> None:
+    """Put a fault into this process if it is its own."""
+    if name is not None and FAULTS[name][0] == actor:
+        FAULTS[name][1]()

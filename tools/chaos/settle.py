@@ -1,0 +1,276 @@
+"""The comparison: what the sidecar committed against what the oracle knows, to the event.
+
+``compare`` is pure and changes nothing unless all is equal; it says each difference in a line. The
+sidecar's own word is taken for one thing only: how far it came in an epoch whose publisher died
+with its memory, which the accepted events up to there must then explain exactly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from fractions import Fraction
+from itertools import combinations, product
+
+from chaos.events import CLASSES, SIDES, Sums
+from chaos.metrics import Readings, sample
+from chaos.oracle import REASONS, Epoch, Oracle, Range, size, without
+from chaos.recovery import Offsets
+from trade_telemetry import LossReason
+
+NANO = 10**9
+TRIALS_MAX = 200_000
+
+
+@dataclass(slots=True)
+class _Standing:
+    """Where one epoch is, by the state's offsets."""
+
+    epoch: Epoch
+    last: int
+    head: int
+    silent: int = 0
+
+
+@dataclass(slots=True)
+class _Account:
+    """One publisher: its epochs, and the suspects that turned out to be lost."""
+
+    source: str
+    standings: list[_Standing]
+    lost: dict[tuple[int, LossReason], list[Range]] = field(default_factory=dict)
+
+
+def compare(oracle: Oracle, sources: Iterable[str], offsets: Offsets, seen: Readings) -> list[str]:
+    """Every difference, by publisher; when there is none, the oracle takes it as settled."""
+    with oracle.lock:
+        differences: list[str] = []
+        accounts = []
+        for source in sources:
+            account = _Account(source, [])
+            for epoch in oracle.of(source):
+                differences += _stand(account, epoch, offsets)
+            differences += _compare_account(account, seen)
+            accounts.append(account)
+        differences += _strangers(oracle, offsets)
+        differences += _compare_totals(accounts, seen)
+        if not differences:
+            for account in accounts:
+                oracle.acquitted += _take(account)
+        return differences
+
+
+def _stand(account: _Account, epoch: Epoch, offsets: Offsets) -> list[str]:
+    """Add where an epoch is; what is wrong with that."""
+    where = f"{epoch.key[0]} epoch {epoch.key[1]}"
+    accepted = len(epoch.events)
+    if epoch.key in offsets.spent and epoch.key not in offsets.live:
+        silent = epoch.silent if epoch.spent else epoch.head - epoch.last
+        account.standings.append(_Standing(epoch, epoch.last, epoch.head, silent))
+        return []
+    last, head = offsets.live.get(epoch.key, (0, 0))
+    account.standings.append(_Standing(epoch, last, head))
+    if epoch.in_doubt is not None and head == accepted + 1:
+        epoch.events.append(epoch.in_doubt)  # it was accepted: the sidecar heard of it
+        epoch.in_doubt = None
+        accepted += 1
+    if epoch.ends is not None:
+        right = max(epoch.ends, last) <= head == last <= accepted
+    elif epoch.held or epoch.durable:
+        right = last == head == accepted
+    else:
+        right = head <= accepted
+    return [] if right else [f"{where}: last {last}, head {head}, accepted {accepted}"]
+
+
+def _strangers(oracle: Oracle, offsets: Offsets) -> list[str]:
+    return [
+        f"{key[0]} epoch {key[1]} is at {last} of {head}, and nobody published there"
+        for key, (last, head) in offsets.live.items()
+        if key not in oracle.epochs and head
+    ]
+
+
+def _compare_account(account: _Account, seen: Readings) -> list[str]:
+    source = account.source
+    observed = _observed(source, seen)
+    losses = {reason: _figure("lost_total", source, seen, reason=reason) for reason in REASONS}
+    _find_lost(account, losses, observed)
+    standings = account.standings
+    differences = []
+    figures = {
+        "published_total": sum(each.head for each in standings),
+        "applied_total": _sums(account).count,
+        "waiting": sum(each.head - each.last - each.silent for each in standings),
+        "residue": 0,
+    }
+    for name, expected in figures.items():
+        found = _figure(name, source, seen)
+        if found != expected:
+            differences.append(f"{source}: {name.removesuffix('_total')} {found}, not {expected}")
+    for reason, expected in _lost_counts(account).items():
+        if losses[reason] != expected:
+            differences.append(f"{source}: lost ({reason}) {losses[reason]}, not {expected}")
+    return differences + _compare_content(source, observed, _sums(account))
+
+
+def _compare_content(source: str, observed: Sums, expected: Sums) -> list[str]:
+    return [
+        f"{source}: {SIDES[each & 1]} of symbol {each >> 1}: {observed.counts[each]} trades and "
+        f"{observed.nano[each]} nano-units, not {expected.counts[each]} and {expected.nano[each]}"
+        for each in range(CLASSES)
+        if (observed.counts[each], observed.nano[each])
+        != (expected.counts[each], expected.nano[each])
+    ]
+
+
+def _compare_totals(accounts: list[_Account], seen: Readings) -> list[str]:
+    differences = []
+    sums = Sums()
+    for account in accounts:
+        sums = sums.plus(_sums(account))
+    for index, side in enumerate(SIDES):
+        trades = sums.counts[index] + sums.counts[index + 2]
+        volume = (sums.nano[index] + sums.nano[index + 2]) / NANO
+        found = tuple(seen.get(sample(f"{name}_total", side=side)) for name in ("trades", "volume"))
+        if found != (trades, volume):
+            differences.append(f"{side}: (trades, volume) is {found}, not {(trades, volume)}")
+    return differences
+
+
+def _observed(source: str, seen: Readings) -> Sums:
+    sums = Sums()
+    for each in range(CLASSES):
+        labels = {"side": SIDES[each & 1], "symbol": f"{source}.{each >> 1}"}
+        sums.counts[each] = int(seen.get(sample("telemetry_symbol_trades_total", **labels), 0))
+        volume = seen.get(sample("telemetry_symbol_volume_total", **labels), 0.0)
+        sums.nano[each] = round(Fraction(volume) * NANO)
+    return sums
+
+
+def _figure(name: str, source: str, seen: Readings, **labels: str) -> int:
+    return int(seen.get(sample(f"telemetry_publisher_{name}", publisher=source, **labels), 0))
+
+
+def _lost_counts(account: _Account) -> dict[LossReason, int]:
+    counts = dict.fromkeys(REASONS, 0)
+    for index, each in enumerate(account.standings):
+        counts[LossReason.SILENT] += each.silent
+        for reason in REASONS:
+            counts[reason] += size(each.epoch.lost.get(reason, []))
+            counts[reason] += size(account.lost.get((index, reason), []))
+    return counts
+
+
+def _sums(account: _Account) -> Sums:
+    """What must be in the totals: all that is settled, without what is lost."""
+    sums = Sums()
+    for index, each in enumerate(account.standings):
+        sums = sums.plus(each.epoch.sums(each.last))
+        sums = sums.plus(each.epoch.lost_sums, -1)
+        for reason in REASONS:
+            for first, last in account.lost.get((index, reason), []):
+                sums.add(each.epoch.between(first, last), -1)
+    return sums
+
+
+def _find_lost(account: _Account, losses: dict[LossReason, int], observed: Sums) -> None:
+    """Which of the suspects are lost: as many as the sidecar counted, and such that all adds up.
+
+    Suspects that had arrived before are the first ones of a stretch; which they are, their
+    quantities tell.
+    """
+    settled = _lost_counts(account)
+    chains: dict[LossReason, list[_Chain]] = {}
+    for index, each in enumerate(account.standings):
+        for reason, ranges in each.epoch.suspects.items():
+            known = sorted((first, min(last, each.last)) for first, last in ranges)
+            known = [part for part in known if part[0] <= part[1]]
+            if known:
+                account.lost[index, reason] = known
+                chains.setdefault(reason, []).extend(_chains(index, known))
+    choices = []
+    for reason, mine in chains.items():
+        suspected = sum(size(account.lost[index, reason]) for index in {c.index for c in mine})
+        applied = suspected - (losses[reason] - settled[reason])
+        if not 0 <= applied <= suspected:
+            return  # the numbers themselves will tell
+        choices.append([*_ways(mine, reason, applied)] if applied else [[]])
+    missing = observed.plus(_sums(account), -1)
+    for way in product(*choices):
+        applied_ranges = [part for each in way for part in each]
+        if _content(account, applied_ranges) == missing:
+            _acquit(account, applied_ranges)
+            return
+
+
+_Part = tuple[int, LossReason, Range]
+
+
+@dataclass(slots=True)
+class _Chain:
+    """Suspects of one epoch in the order in which they would have arrived."""
+
+    index: int
+    ranges: list[Range]
+
+    def prefix(self, reason: LossReason, count: int) -> list[_Part]:
+        """The first ``count`` of them."""
+        parts = []
+        for first, last in self.ranges:
+            if count > 0:
+                parts.append((self.index, reason, (first, min(last, first + count - 1))))
+                count -= last - first + 1
+        return parts
+
+
+def _chains(index: int, ranges: list[Range]) -> list[_Chain]:
+    whole = [_Chain(index, ranges)]
+    return whole + ([_Chain(index, [each]) for each in ranges] if len(ranges) > 1 else [])
+
+
+def _ways(chains: list[_Chain], reason: LossReason, applied: int) -> Iterator[list[_Part]]:
+    """How ``applied`` suspects can be the first ones of one stretch or of two."""
+    trials = 0
+    for chain in chains:
+        if size(chain.ranges) >= applied:
+            yield chain.prefix(reason, applied)
+    for one, other in combinations(chains, 2):
+        fewest = max(1, applied - size(other.ranges))
+        for count in range(fewest, min(applied, size(one.ranges) + 1)):
+            trials += 1
+            if trials > TRIALS_MAX:
+                return
+            yield one.prefix(reason, count) + other.prefix(reason, applied - count)
+
+
+def _content(account: _Account, parts: list[_Part]) -> Sums:
+    sums = Sums()
+    for index, _, (first, last) in parts:
+        sums.add(account.standings[index].epoch.between(first, last))
+    return sums
+
+
+def _acquit(account: _Account, parts: list[_Part]) -> None:
+    for index, reason, part in parts:
+        ranges = account.lost[index, reason]
+        account.lost[index, reason] = [left for each in ranges for left in without(each, [part])]
+
+
+def _take(account: _Account) -> int:
+    """Note it all as settled; how many suspects had arrived."""
+    acquitted = 0
+    for index, each in enumerate(account.standings):
+        epoch = each.epoch
+        epoch.last, epoch.head, epoch.silent = each.last, each.head, each.silent
+        epoch.spent = epoch.spent or each.silent > 0
+        for reason in REASONS:
+            lost = account.lost.get((index, reason), [])
+            acquitted += size(epoch.suspects.get(reason, [])) - size(lost)
+            if lost:
+                epoch.lose(reason, lost)
+        epoch.suspects = {}
+        if epoch.ends is not None:
+            del epoch.events[each.head :]
+            epoch.ends = None
+    return acquitted

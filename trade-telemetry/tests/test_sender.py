@@ -1,0 +1,248 @@
+"""Delivery through failures, over real sockets: each accepted trade is counted exactly once."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+
+from trade_telemetry import Publisher, sender
+from trade_telemetry.acknowledgements import Acknowledgement
+
+
+def committed(sidecar, epoch):
+    """What a sidecar that was killed had counted for good."""
+    last = max(sidecar.committed.get(key, 0) for key in [("bot", epoch)])
+    return [trade.seq for trade in sidecar.trades if trade.seq <= last]
+
+
+def test_what_is_published_while_the_sidecar_is_away_waits_and_arrives(
+    free_address, start_sidecar, until
+):
+    with Publisher(free_address) as publisher:
+        for n in range(50):
+            publisher.publish("buy", n)
+        stats = publisher.stats()
+        assert (stats.waiting, stats.sent, stats.connected) == (50, 0, False)
+        sidecar = start_sidecar(free_address)
+        assert [trade.qty for trade in sidecar.await_trades(50)] == list(range(50))
+        until(lambda: publisher.stats().waiting == 0)
+        assert publisher.stats().connected
+
+
+def test_each_trade_counts_once_through_five_deaths_of_the_sidecar(
+    free_address, start_sidecar, until
+):
+    counted = []
+    with Publisher(free_address, source="bot") as publisher:
+        state = None
+        for _ in range(5):
+            sidecar = start_sidecar(free_address, state)
+            for _ in range(2_000):
+                assert publisher.publish("buy", 1)
+            until(lambda: len(sidecar.trades) >= 100)  # noqa: B023
+            sidecar.kill()
+            counted += committed(sidecar, publisher.epoch)
+            state = sidecar
+        last = start_sidecar(free_address, state)
+        until(lambda: publisher.stats().waiting == 0)
+    assert counted + [trade.seq for trade in last.trades] == list(range(1, 10_001))
+
+
+def test_an_older_state_is_filled_again_from_what_was_settled_already(
+    free_address, start_sidecar, until
+):
+    with Publisher(free_address, source="bot", capacity=100) as publisher:
+        first = start_sidecar(free_address)
+        for _ in range(250):
+            until(lambda: publisher.publish("buy", 1))
+        until(lambda: publisher.stats().waiting == 0)
+        first.kill()
+        second = start_sidecar(free_address)  # it knows of nothing
+        until(lambda: second.trades and publisher.stats().waiting == 0)
+    assert [trade.seq for trade in second.trades] == list(range(151, 251))
+    (skip,) = second.skips
+    assert (skip.first, skip.last, skip.reason) == (1, 150, "state")
+
+
+def test_a_pause_of_the_sidecar_causes_no_duplicates(sidecar, until):
+    with Publisher(sidecar.address) as publisher:
+        until(lambda: publisher.stats().connected)
+        sidecar.receiving = False
+        deadline_s = time.monotonic() + 2.5  # over two beats
+        while time.monotonic() < deadline_s:
+            publisher.publish("buy", 1)
+            time.sleep(0.0001)
+        published = publisher.stats().published
+        sidecar.receiving = True
+        until(lambda: publisher.stats().waiting == 0)
+    assert len(sidecar.trades) == published
+    assert (sidecar.duplicates, sidecar.gaps) == (0, 0)
+
+
+def test_the_publisher_listens_anew_when_it_hears_nothing_for_long(sidecar, until, monkeypatch):
+    monkeypatch.setattr(sender, "SUBSCRIBE_AGAIN_S", 0.1)
+    sidecar.answering = False
+    with Publisher(sidecar.address) as publisher:
+        publisher.publish("buy", 1)
+        until(lambda: sidecar.subscriptions >= 3)
+        assert publisher.stats().waiting == 1
+        sidecar.answering = True
+        monkeypatch.undo()
+        until(lambda: publisher.stats().waiting == 0)
+
+
+def test_an_epoch_that_is_another_ones_too_is_left_and_nothing_is_counted_twice(
+    sidecar, until, tmp_path, caplog
+):
+    with Publisher(sidecar.address, source="bot", journal_dir=tmp_path) as publisher:
+        for _ in range(10):
+            publisher.publish("buy", 1)
+        until(lambda: publisher.stats().waiting == 0)
+        sidecar.receiving = False
+        first = publisher.epoch
+
+        def other_is_heard():
+            sidecar.say("bot", Acknowledgement(sidecar.incarnation, first, last=999, head=999))
+            return publisher.epoch != first
+
+        until(other_is_heard)
+        publisher.publish("sell", 2)
+        assert "another publisher used the source 'bot'" in publisher.stats().problem
+        sidecar.receiving = True
+        until(lambda: publisher.stats().waiting == 0)
+        assert publisher.stats().published == 1
+        assert publisher.stats().durable
+    assert [(trade.side, trade.epoch == first) for trade in sidecar.trades] == [
+        *[("buy", True)] * 10,
+        ("sell", False),
+    ]
+    assert "going on with a new epoch" in caplog.text
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_was_not_sent_moves_to_the_new_epoch(free_address, start_sidecar, until):
+    with Publisher(free_address, source="bot") as publisher:
+        for n in range(10):
+            publisher.publish("buy", n)
+        intake = publisher._intake
+        publisher._sender.stream = intake.begin_anew(4)  # as if four of them had been sent
+        assert publisher.publish("buy", 10).seq == 7
+        sidecar = start_sidecar(free_address)
+        until(lambda: publisher.stats().waiting == 0)
+    assert [trade.qty for trade in sidecar.trades] == [4, 5, 6, 7, 8, 9, 10]
+
+
+def test_the_sender_survives_an_unexpected_error_and_counts_it(sidecar, until, caplog):
+    with Publisher(sidecar.address) as publisher:
+        until(lambda: publisher.stats().connected)
+        publisher._sender._look_again_s = None  # as a defect in our own code would
+        until(lambda: publisher.stats().errors > 0)
+        publisher._sender._look_again_s = 0.0
+        publisher.publish("buy", 1)
+        until(lambda: publisher.stats().waiting == 0)
+    assert "the telemetry sender failed" in caplog.text
+
+
+# What earlier lives left.
+
+
+KILLED = """
+import os, sys
+from trade_telemetry import Publisher
+publisher = Publisher(sys.argv[1], source="bot", journal_dir=sys.argv[2])
+for n in range(int(sys.argv[3])):
+    assert publisher.publish("buy", n)
+if sys.argv[4] == "wait":
+    print(flush=True)
+    sys.stdin.read()
+os.kill(os.getpid(), 9)
+"""
+
+
+def start_life(address, directory, count, end="at once"):
+    return subprocess.Popen(
+        [sys.executable, "-c", KILLED, address, str(directory), str(count), end],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+
+
+def leave_behind(address, directory, count):
+    life = start_life(address, directory, count)
+    life.communicate(timeout=60)
+    assert life.returncode == -signal.SIGKILL
+
+
+def test_what_killed_publishers_left_is_sent_by_the_next_one_while_it_sends_its_own(
+    free_address, start_sidecar, tmp_path, until
+):
+    for count in (1_000, 2_000):
+        leave_behind(free_address, tmp_path, count)
+    with Publisher(free_address, source="bot", journal_dir=tmp_path) as publisher:
+        until(lambda: publisher.stats().leftover == 3_000)
+        for n in range(500):
+            publisher.publish("sell", n)
+        sidecar = start_sidecar(free_address)
+        until(lambda: publisher.stats().leftover == publisher.stats().waiting == 0)
+    found = {}
+    for trade in sidecar.trades:
+        found.setdefault(trade.epoch, []).append(trade.seq)
+    assert sorted(found.values(), key=len) == [
+        list(range(1, count + 1)) for count in (500, 1_000, 2_000)
+    ]
+    assert (sidecar.duplicates, sidecar.gaps) == (0, 0)
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_the_killed_one_had_sent_is_not_counted_again(sidecar, tmp_path, until):
+    life = start_life(sidecar.address, tmp_path, 1_000, "wait")
+    sidecar.await_trades(1_000)
+    life.kill()
+    life.communicate()
+    with Publisher(sidecar.address, source="bot", journal_dir=tmp_path) as publisher:
+        until(lambda: publisher.stats().leftover == 0 and len(list(tmp_path.iterdir())) == 1)
+    assert len(sidecar.trades) == 1_000
+    for epoch in (publisher.epoch, sidecar.trades[0].epoch):
+        sidecar.await_beat(lambda beat: beat.ending and beat.epoch == epoch)  # noqa: B023
+
+
+def test_two_at_once_share_source_and_directory_and_one_takes_over_from_the_other(
+    sidecar, tmp_path, until, monkeypatch
+):
+    monkeypatch.setattr(sender, "LEFTOVERS_EVERY_S", 0.05)
+    sidecar.receiving = False
+    life = start_life(sidecar.address, tmp_path, 100, "wait")
+    life.stdout.readline()
+    with Publisher(sidecar.address, source="bot", journal_dir=tmp_path) as publisher:
+        publisher.publish("sell", 1)
+        until(lambda: publisher.stats().connected)
+        assert publisher.stats().leftover == 0  # the other one has it
+        life.kill()
+        life.communicate()
+        until(lambda: publisher.stats().leftover == 100)
+        sidecar.receiving = True
+        until(lambda: publisher.stats().leftover == publisher.stats().waiting == 0)
+    assert len(sidecar.trades) == 101
+    assert not list(tmp_path.iterdir())
+
+
+def test_close_waits_for_what_earlier_lives_left(free_address, start_sidecar, tmp_path):
+    leave_behind(free_address, tmp_path, 1_000)
+    sidecar = start_sidecar(free_address)
+    publisher = Publisher(free_address, source="bot", journal_dir=tmp_path)
+    assert publisher.close(timeout_s=20) == 0
+    assert len(sidecar.trades) == 1_000
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_epoch_that_waits_in_a_journal_has_not_ended(sidecar, tmp_path, until):
+    publisher = Publisher(sidecar.address, source="bot", journal_dir=tmp_path)
+    sidecar.await_beat()
+    sidecar.answering = False
+    publisher.publish("buy", 1)
+    assert publisher.close(timeout_s=0.2) == 1
+    until(lambda: sidecar.connections == 0)
+    assert not any(beat.ending for beat in sidecar.beats)
+    assert len(list(tmp_path.iterdir())) == 1
