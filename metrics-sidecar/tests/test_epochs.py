@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from metrics_sidecar import epochs as module
+from metrics_sidecar import publishers as publishers_module
 from metrics_sidecar.epochs import SILENT_S, SILENT_WHEN_FULL_S
 from metrics_sidecar.ledger import Ledger
 from trade_telemetry import RejectReason, Trade
@@ -37,19 +38,34 @@ def counts(ledger):
 
 @pytest.mark.parametrize("is_closed", [True, False])
 @pytest.mark.parametrize("durable", [True, False])
-def test_after_a_day_of_listening_what_is_closed_or_not_durable_is_settled(is_closed, durable):
+def test_after_a_day_of_listening_what_has_nothing_waiting_is_settled(is_closed, durable):
     ledger = Ledger()
     send(ledger)
     say(ledger, durable=durable, ending=is_closed)
     ledger.listened(SILENT_S - 1)
     assert counts(ledger) == (1, 0)
     ledger.listened(1)
-    assert counts(ledger) == ((1, 0) if durable and not is_closed else (0, 1))
+    assert counts(ledger) == (0, 1)
 
 
-def test_a_durable_epoch_that_ended_with_something_waiting_is_kept():
+def test_durable_epochs_with_nothing_waiting_do_not_fill_the_table_for_ever(monkeypatch):
+    monkeypatch.setattr(module, "EPOCHS_MAX", 2)
     ledger = Ledger()
-    say(ledger, head=5, durable=True, ending=True)
+    for epoch, source in ((1, "pod-1"), (2, "pod-2")):
+        say(ledger, epoch=epoch, head=0, source=source, durable=True)
+        send(ledger, epoch=epoch, source=source)
+    ledger.listened(SILENT_S)
+    send(ledger, epoch=3, source="pod-3")
+    for seq in (1, 2):
+        send(ledger, epoch=1, source="pod-1", seq=seq)
+    snapshot = shown(ledger)
+    assert (snapshot.turned_away, snapshot.applied, snapshot.duplicates) == (0, 4, 1)
+
+
+@pytest.mark.parametrize("ending", [True, False])
+def test_a_durable_epoch_with_something_waiting_and_no_successor_is_kept(ending):
+    ledger = Ledger()
+    say(ledger, head=5, durable=True, ending=ending)
     ledger.listened(2 * SILENT_S)
     assert counts(ledger) == (1, 0)
     assert ledger.snapshot().publishers["bot"].waiting == 5
@@ -142,6 +158,16 @@ def test_a_spent_epoch_is_revived_as_it_was_and_nothing_of_it_counts_again():
     assert "spent/1/bot" not in ledger.rows()
 
 
+def test_a_clock_that_was_once_ahead_does_not_make_every_later_epoch_superseded():
+    ledger = Ledger()
+    say(ledger, epoch=1, head=0, since=4e9)
+    send(ledger, epoch=1)
+    say(ledger, epoch=2, head=5, since=NOW_S, durable=True)
+    ledger.listened(SILENT_S)
+    bot = shown(ledger).publishers["bot"]
+    assert (bot.waiting, bot.open, bot.lost[LossReason.SILENT]) == (5, True, 0)
+
+
 class TestAFullTable:
     @pytest.fixture(autouse=True)
     def two_places(self, monkeypatch):
@@ -187,6 +213,32 @@ class TestAFullTable:
         send(ledger, epoch=1)
         assert shown(ledger).turned_away == 1
         assert counts(ledger) == (2, 1)
+
+    def test_who_comes_back_is_not_forgotten_to_make_room_for_itself(self, monkeypatch):
+        monkeypatch.setattr(module, "SPENT_MAX", 2)
+        ledger = Ledger()
+        for epochs in ((1, 2), (3, 4)):
+            for epoch in epochs:
+                send(ledger, epoch=epoch)
+                say(ledger, epoch=epoch, ending=True)
+            ledger.listened(SILENT_WHEN_FULL_S)
+        assert {"spent/1/bot", "spent/2/bot"} <= ledger.rows().keys()
+        send(ledger, epoch=1)
+        snapshot = shown(ledger)
+        assert (snapshot.applied, snapshot.duplicates) == (4, 1)
+        assert (snapshot.epochs, snapshot.spent) == (1, 2)
+
+    def test_who_finds_no_name_stays_known_within_the_limit(self, monkeypatch):
+        monkeypatch.setattr(module, "SPENT_MAX", 1)
+        monkeypatch.setattr(publishers_module, "PUBLISHERS_MAX", 1)
+        ledger = Ledger()
+        send(ledger, epoch=1, source="a")
+        ledger.listened(SILENT_S)
+        send(ledger, epoch=2, source="b")
+        send(ledger, epoch=1, source="a")
+        snapshot = shown(ledger)
+        assert (snapshot.turned_away, snapshot.applied, snapshot.spent) == (1, 2, 1)
+        assert "spent/1/a" in ledger.rows()
 
     def test_a_flood_of_epochs_stays_within_the_limits_and_loses_no_count(self, monkeypatch):
         monkeypatch.setattr(module, "SPENT_MAX", 5)

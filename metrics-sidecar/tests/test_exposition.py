@@ -111,6 +111,7 @@ def test_each_figure_is_shown_under_its_own_name():
         ("telemetry_epochs_limit",): EPOCHS_MAX,
         ("telemetry_beats_total",): 103,
         ("telemetry_untracked_total",): 104,
+        ("telemetry_residue",): 11 + 22 - 104 - 302,
         ("telemetry_event_age_seconds_sum",): 105.5,
         ("telemetry_event_age_seconds_count",): 120,
         ("telemetry_event_age_seconds_bucket", ("le", "0.0025")): 3,

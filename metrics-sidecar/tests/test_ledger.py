@@ -10,6 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from metrics_sidecar import epochs as epochs_module
+from metrics_sidecar.epochs import CLAIM_MAX, EPOCHS_MAX
 from metrics_sidecar.ledger import NO_SYMBOL, RECENT_MAX, SYMBOLS_MAX, Ledger, ServiceCounter
 from metrics_sidecar.publishers import OTHER
 from trade_telemetry import RejectReason, Trade
@@ -211,6 +213,12 @@ def test_an_event_that_is_left_out_or_counted_twice_shows_as_residue(error, resi
 # numbers beyond reason
 
 
+@pytest.fixture
+def any_claim(monkeypatch):
+    """As after so many messages that the totals come to their end."""
+    monkeypatch.setattr(epochs_module, "CLAIM_MAX", STAMP_MAX)
+
+
 def test_numbers_that_would_overflow_a_total_are_rejected_and_change_nothing_else():
     ledger = Ledger()
     ledger.apply(stamped(1), NOW_S)
@@ -228,7 +236,36 @@ def test_numbers_that_would_overflow_a_total_are_rejected_and_change_nothing_els
     assert ledger.acknowledgements() == [("bot", ANY)], "the first trade's alone"
 
 
-def test_a_publisher_that_has_given_all_numbers_there_are_is_rejected_at_the_next():
+def test_one_message_claims_so_much_beyond_what_is_settled_and_no_more():
+    ledger = Ledger()
+    ledger.apply(stamped(1), NOW_S)
+    most = 1 + CLAIM_MAX
+    for above in (1, 0):
+        ledger.apply(stamped(most + above), NOW_S)
+        ledger.reject_stamped(RejectReason.QTY, ("bot", 1, most + above), NOW_S)
+        ledger.beat(beat(head=1, refused={"ring_full": CLAIM_MAX + above}), NOW_S)
+        ledger.beat(beat(head=most + above), NOW_S)
+        ledger.skip(Skip("bot", 1, 2, most + above, LossReason.STATE), NOW_S)
+    shown = committed(ledger)
+    reasons = {reason: count for reason, count in shown.rejected.items() if count}
+    assert reasons == {"stamp": 1, "qty": 1, "beat": 2, "skip": 1}
+    assert (shown.gaps, shown.beats, shown.skips) == (2, 2, 1)
+    assert shown.publishers["bot"].published == most
+
+
+def test_as_many_lies_as_there_are_places_leave_a_name_to_its_publisher():
+    ledger = Ledger()
+    for epoch in range(2, EPOCHS_MAX + 1):
+        ledger.beat(beat(epoch=epoch, head=STAMP_MAX, refused={"ring_full": STAMP_MAX}), NOW_S)
+        refused = {"ring_full": CLAIM_MAX}
+        ledger.beat(beat(epoch=epoch, head=CLAIM_MAX, refused=refused), NOW_S)
+    ledger.beat(beat(refused={"ring_full": 3}), NOW_S)
+    ledger.apply(stamped(1), NOW_S)
+    assert committed(ledger).applied == 1
+    assert [each.last for _, each in ledger.acknowledgements() if each.epoch == 1] == [1]
+
+
+def test_a_publisher_that_has_given_all_numbers_there_are_is_rejected_at_the_next(any_claim):
     ledger = Ledger()
     ledger.skip(Skip("bot", 1, 1, STAMP_MAX - 1, LossReason.STATE), NOW_S)
     ledger.apply(stamped(STAMP_MAX), NOW_S)
@@ -239,7 +276,7 @@ def test_a_publisher_that_has_given_all_numbers_there_are_is_rejected_at_the_nex
     assert Ledger(ledger.rows()).snapshot().publishers == shown.publishers
 
 
-def test_a_second_life_that_is_live_is_rejected_then_too():
+def test_a_second_life_that_is_live_is_rejected_then_too(any_claim):
     ledger = Ledger()
     ledger.apply(stamped(1, epoch=2), NOW_S)
     ledger.skip(Skip("bot", 1, 1, STAMP_MAX - 1, LossReason.STATE), NOW_S)
@@ -249,7 +286,7 @@ def test_a_second_life_that_is_live_is_rejected_then_too():
     assert shown.publishers["bot"].published == STAMP_MAX
 
 
-def test_one_publisher_at_its_end_leaves_the_others_alone():
+def test_one_publisher_at_its_end_leaves_the_others_alone(any_claim):
     ledger = Ledger()
     ledger.beat(beat(head=STAMP_MAX), NOW_S)
     ledger.apply(stamped(1, source="bot-2"), NOW_S)
@@ -379,3 +416,16 @@ def test_recent_trades_are_bounded_and_numbered():
         ledger.apply(trade(), NOW_S)
     recent = committed(ledger).recent
     assert [number for number, _, _ in recent] == list(range(6, RECENT_MAX + 6))
+
+
+def test_a_trade_that_is_left_out_of_the_totals_is_a_residue_of_one(monkeypatch):
+    ledger = Ledger()
+    stamped = {"src": "bot", "epoch": 1}
+    ledger.apply(Trade("buy", 1.0, NOW_S, **stamped, seq=1), NOW_S)
+    with monkeypatch.context() as patched:
+        patched.setattr("metrics_sidecar.tallies.Tallies.count", lambda *_: None)
+        ledger.apply(Trade("buy", 1.0, NOW_S, **stamped, seq=2), NOW_S)
+    ledger.apply(Trade("buy", 1.0, NOW_S), NOW_S)
+    ledger.changes()
+    ledger.committed()
+    assert ledger.snapshot().residue == -1

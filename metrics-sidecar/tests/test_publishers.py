@@ -20,6 +20,12 @@ def two_names(monkeypatch):
     monkeypatch.setattr(module, "PUBLISHERS_MAX", 2)
 
 
+@pytest.fixture
+def any_claim(monkeypatch):
+    """As after so many messages that the totals come to their end."""
+    monkeypatch.setattr(epochs_module, "CLAIM_MAX", STAMP_MAX)
+
+
 def live_once(ledger, source, now_s=NOW_S, lost=0, refused=0, epoch=1):
     """A publisher that sends, refuses, loses and closes, and is silent for a day."""
     for seq in (1, 1, 99):
@@ -115,7 +121,7 @@ def test_a_publisher_that_calls_itself_other_needs_no_place_and_takes_none():
     assert shown(ledger)[OTHER].applied == 1
 
 
-def test_what_is_folded_together_never_exceeds_what_every_program_can_hold():
+def test_what_is_folded_together_never_exceeds_what_every_program_can_hold(any_claim):
     ledger = Ledger()
     for number in range(4):
         ledger.skip(Skip(f"bot-{number}", 1, 1, STAMP_MAX // 2, LossReason.STATE), NOW_S)
@@ -126,7 +132,7 @@ def test_what_is_folded_together_never_exceeds_what_every_program_can_hold():
     assert names.keys() == {OTHER, "bot-2", "bot-3"}, "the newcomer found no name"
 
 
-def test_one_who_claims_numbers_beyond_reason_keeps_its_name_and_others_are_folded():
+def test_one_who_claims_numbers_beyond_reason_keeps_its_name_and_others_are_folded(any_claim):
     ledger = Ledger()
     ledger.skip(Skip("liar", 1, 1, STAMP_MAX, LossReason.STATE), NOW_S)
     ledger.listened(SILENT_S)
@@ -137,7 +143,7 @@ def test_one_who_claims_numbers_beyond_reason_keeps_its_name_and_others_are_fold
     assert (names[OTHER].published, names["liar"].published) == (2, STAMP_MAX)
 
 
-def test_when_no_name_can_be_folded_a_newcomer_is_turned_away():
+def test_when_no_name_can_be_folded_a_newcomer_is_turned_away(any_claim):
     ledger = Ledger()
     for name in ("liar", "fibber"):
         ledger.skip(Skip(name, 1, 1, STAMP_MAX, LossReason.STATE), NOW_S)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import pytest
 import zmq
@@ -122,6 +123,32 @@ def test_a_peer_that_shakes_hands_while_we_look_elsewhere_is_held_before_it_is_a
     connections._follow = look_away_once
     hold.let_go()
     until(lambda: receiver.snapshot.rejected["oversized"] == 1)
+
+
+def test_a_sidecar_that_was_stopped_for_a_day_has_not_listened_for_a_day(receiver, new_push):
+    hold = Hold(receiver)
+    receiver._second_s -= 24 * 3600.0  # as when the process is stopped, or the machine asleep
+    before = receiver.figures
+    hold.let_go()
+    until(lambda: receiver.figures is not before)
+    new_push().send(PLAIN)
+    until(lambda: receiver.snapshot.applied == 1)
+    assert receiver.snapshot.listened_s < 3600.0
+
+
+def test_what_is_told_once_a_second_is_told_also_while_the_clock_stands_still(
+    receiver, monkeypatch
+):
+    hold = Hold(receiver)
+    stands_at_s = receiver.history.samples()[-1].at_s
+    still = SimpleNamespace(time=lambda: stands_at_s, monotonic=time.monotonic)
+    monkeypatch.setattr("metrics_sidecar.receiver.time", still)
+    before = receiver.figures
+    hold.let_go()
+    until(lambda: receiver.figures is not before)
+    noted = receiver.figures
+    until(lambda: receiver.figures is not noted)
+    assert receiver.history.samples()[-1].at_s == stands_at_s
 
 
 def test_a_failing_receiver_shows_its_errors_while_it_fails(receiver, monkeypatch):

@@ -100,6 +100,24 @@ def test_fields_of_a_later_version_are_ignored_and_missing_ones_have_a_default()
     assert Ledger(rows).snapshot().skips == 0
 
 
+def test_what_a_later_version_counts_of_itself_is_ignored():
+    ledger = busy_ledger()
+    rows = ledger.rows()
+    totals = msgspec.json.decode(rows["totals"])
+    totals["service"]["later"] = 7
+    again = Ledger(rows | {"totals": msgspec.json.encode(totals)})
+    assert again.snapshot().service == ledger.snapshot().service
+    assert again.rows() == rows
+
+
+def test_a_reason_of_a_later_version_is_refused_for_the_sums_need_it():
+    rows = busy_ledger().rows()
+    totals = msgspec.json.decode(rows["totals"])
+    totals["rejected"]["later"] = 7
+    with pytest.raises(LedgerRowsError):
+        Ledger(rows | {"totals": msgspec.json.encode(totals)})
+
+
 @pytest.mark.parametrize(
     ("key", "value"),
     [

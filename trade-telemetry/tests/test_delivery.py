@@ -52,6 +52,16 @@ class Life:
         return self.stream.hear(answer, self.now_s)
 
 
+def test_what_was_only_announced_may_be_settled_and_more_is_contested():
+    life = Life(5)
+    assert life.send(count_max=2) == ["beat 1", 1, 2]
+    assert life.hear(5)  # silent for so long that the sidecar gave up what it knew of
+    life.publish(2)
+    assert life.send() == [6, 7]
+    with pytest.raises(ContestedEpochError):
+        life.hear(8)
+
+
 def test_the_first_word_is_a_beat_and_then_trades_come_in_order():
     life = Life(3)
     assert life.send() == ["beat 1", 1, 2, 3]
@@ -264,8 +274,9 @@ def test_a_late_word_of_a_dead_sidecar_is_not_heard():
 
 
 def test_an_epoch_is_contested_when_what_was_never_sent_is_settled():
-    life = Life(5)
-    life.send(3)
+    life = Life(3)
+    life.send()
+    life.publish(2)
     with pytest.raises(ContestedEpochError):
         life.hear(4, incarnation=9)
     assert (life.ring.tail, life.stream.sent_max) == (0, 3)

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
+
+import zmq
 
 from trade_telemetry import Publisher, sender
 from trade_telemetry.acknowledgements import Acknowledgement
@@ -82,7 +88,8 @@ def test_a_pause_of_the_sidecar_causes_no_duplicates(sidecar, until):
 
 
 def test_the_publisher_listens_anew_when_it_hears_nothing_for_long(sidecar, until, monkeypatch):
-    monkeypatch.setattr(sender, "SUBSCRIBE_AGAIN_S", 0.1)
+    monkeypatch.setattr(sender, "RENEW_AFTER_S_MIN", 0.1)
+    monkeypatch.setattr(sender, "RENEW_AFTER_S_MAX", 0.2)
     sidecar.answering = False
     with Publisher(sidecar.address) as publisher:
         publisher.publish("buy", 1)
@@ -143,6 +150,118 @@ def test_the_sender_survives_an_unexpected_error_and_counts_it(sidecar, until, c
         publisher.publish("buy", 1)
         until(lambda: publisher.stats().waiting == 0)
     assert "the telemetry sender failed" in caplog.text
+
+
+class FrozenProxy:
+    """A way to the sidecar whose first connection takes everything and passes nothing on."""
+
+    def __init__(self, address: str) -> None:
+        self._target = int(address.rsplit(":", 1)[1])
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.address = f"tcp://127.0.0.1:{self._listener.getsockname()[1]}"
+        self.frozen = threading.Event()
+        self.connections = 0
+        self._opened: list[socket.socket] = [self._listener]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                near = self._listener.accept()[0]
+                far = socket.create_connection(("127.0.0.1", self._target))
+                self._opened += [near, far]
+                self.connections += 1
+                may_freeze = self.connections == 1
+                for source, sink in ((near, far), (far, near)):
+                    pump = threading.Thread(
+                        target=self._pump,
+                        args=(source, sink),
+                        kwargs={"may_freeze": may_freeze},
+                        daemon=True,
+                    )
+                    pump.start()
+
+    def _pump(self, source: socket.socket, sink: socket.socket, *, may_freeze: bool) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(65_536):
+                if may_freeze and self.frozen.is_set():
+                    continue
+                sink.sendall(data)
+
+    def close(self) -> None:
+        for each in self._opened:
+            with contextlib.suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+            each.close()
+
+
+def test_a_connection_that_froze_on_the_way_is_made_anew(sidecar, until, monkeypatch):
+    monkeypatch.setattr(sender, "RENEW_AFTER_S_MIN", 1.5)
+    proxy = FrozenProxy(sidecar.address)
+    host, port = sidecar.address.rsplit(":", 1)
+    try:
+        with Publisher(proxy.address, ack_address=f"{host}:{int(port) + 1}") as publisher:
+            publisher.publish("buy", 1)
+            until(lambda: publisher.stats().acknowledged == 1)
+            proxy.frozen.set()
+            for _ in range(100):
+                publisher.publish("buy", 1)
+            until(lambda: publisher.stats().waiting == 0)
+            assert proxy.connections > 1
+        assert [trade.seq for trade in sidecar.trades] == list(range(1, 102))
+    finally:
+        proxy.close()
+
+
+def test_when_a_journal_file_is_removed_a_new_one_is_begun_and_nothing_is_lost(
+    sidecar, until, monkeypatch, tmp_path
+):
+    monkeypatch.setattr(sender, "CHECK_EVERY_S", 0.01)
+    sidecar.receiving = False
+    with Publisher(sidecar.address, source="bot", journal_dir=tmp_path) as publisher:
+        for _ in range(5):
+            publisher.publish("buy", 1)
+        first = publisher.epoch
+        next(tmp_path.iterdir()).unlink()
+        until(lambda: publisher.epoch != first)
+        publisher.publish("sell", 1)
+        assert (publisher.stats().durable, publisher.stats().leftover) == (True, 5)
+        assert "was removed or cut while it was in use" in publisher.stats().problem
+        sidecar.receiving = True
+        until(lambda: publisher.stats().leftover + publisher.stats().waiting == 0)
+    assert sorted(trade.side for trade in sidecar.trades) == ["buy"] * 5 + ["sell"]
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_journal_file_that_was_cut_is_not_touched_again(sidecar, until, monkeypatch, tmp_path):
+    monkeypatch.setattr(sender, "CHECK_EVERY_S", 0.01)
+    with Publisher(sidecar.address, source="bot", journal_dir=tmp_path) as publisher:
+        until(lambda: publisher.stats().connected)
+        first = publisher.epoch
+        os.truncate(next(tmp_path.iterdir()), 8_192)
+        until(lambda: publisher.epoch != first)
+        publisher.publish("buy", 1)
+        until(lambda: publisher.stats().waiting == 0)
+    assert len(sidecar.trades) == 1
+
+
+def test_a_shortage_of_descriptors_while_a_connection_is_renewed_passes(sidecar, until):
+    with Publisher(sidecar.address) as publisher:
+        publisher.publish("buy", 1)
+        until(lambda: publisher.stats().waiting == 0)
+        context = publisher._sender._connection._context
+        opened = []  # ZeroMQ has a limit of its own, and reaching it looks the same
+        with contextlib.suppress(zmq.ZMQError):
+            while True:
+                opened.append(context.socket(zmq.PAIR))
+        sender_errors = publisher.stats().errors
+        publisher._sender._renew_after_s = 0.0
+        until(lambda: publisher.stats().errors > sender_errors)
+        for each in opened:
+            each.close(linger=0)
+        publisher.publish("buy", 1)
+        until(lambda: publisher.stats().waiting == 0)
+    assert len(sidecar.trades) == 2
 
 
 # What earlier lives left.

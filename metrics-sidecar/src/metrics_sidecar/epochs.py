@@ -24,12 +24,15 @@ SPENT_MAX: Final = 16_384
 SILENT_S: Final = 24 * 3600.0
 SILENT_WHEN_FULL_S: Final = 60.0
 SETTLED_AT_ONCE_WHEN_FULL: Final = 64
+CLAIM_MAX: Final = 2**42
+"""Events that one message may claim beyond what is settled: years at 30,000 a second, and from as
+many epochs as there are places half of what a name can hold: a single lie uses no name up."""
 _REFUSALS: Final = frozenset(RefusalReason)
 _NONE_REFUSED: Final[Mapping[str, int]] = MappingProxyType({})
 
 
 class ImplausibleError(Exception):
-    """A publisher's numbers would make a total that no program can hold exactly (above 2⁵³ − 1)."""
+    """A publisher's numbers are beyond ``CLAIM_MAX``, or would bring a total above 2⁵³ − 1."""
 
 
 @dataclass(slots=True, eq=False)
@@ -89,12 +92,15 @@ class Epoch:
             self.head = head
 
     def take_beat(self, beat: Beat) -> None:
-        """Take in what a beat says, once ``Epochs.check`` has found it plausible."""
+        """Take in what a beat says, once ``Epochs.check`` has found it plausible.
+
+        It began when it was first heard at the latest: a clock that is ahead supersedes nobody.
+        """
         self.raise_head(beat.head)
         for reason, count in _more_refused(self.refused, beat.refused).items():
             self.publisher.refused[reason] = self.publisher.refused.get(reason, 0) + count
             self.refused[reason] = self.refused.get(reason, 0) + count
-        self.since_s = self.since_s or beat.since
+        self.since_s = self.since_s or min(beat.since, self.last_seen_s)
         self.publisher.newest_s = max(self.publisher.newest_s, self.since_s)
         self.capacity = beat.capacity
         self.held = max(0, beat.head - beat.oldest + 1)
@@ -164,15 +170,14 @@ class Epochs:
 
     def open(self, key: Key, now_s: float) -> Epoch | None:
         """A new epoch, or a spent one as it was; None when there is no place for it."""
-        if len(self.live) >= EPOCHS_MAX:
-            self._make_room()
-        if len(self.live) >= EPOCHS_MAX:
-            return None
-        publisher = self._publishers.named(key[0])
+        spent = self.spent.pop(key, None)  # or it could be what is forgotten to make room
+        publisher = self._publishers.named(key[0]) if self._has_room() else None
         if publisher is None:
+            if spent is not None:
+                self.spent[key] = spent
+                self._forget()
             return None
         epoch = Epoch(*key, publisher, heard_s=self.listened_s, last_seen_s=now_s)
-        spent = self.spent.pop(key, None)
         if spent is not None:
             epoch.last = epoch.head = spent.last
             epoch.since_s, epoch.refused = spent.since_s, dict(spent.refused)
@@ -181,16 +186,19 @@ class Epochs:
         return epoch
 
     def check(self, key: Key, head: int, refused: Mapping[str, int] = _NONE_REFUSED) -> None:
-        """Raise ImplausibleError when that sequence, or what was refused, would overflow."""
+        """Raise ImplausibleError when that sequence, or what was refused, is beyond reason."""
         publisher = self._publishers.by_name.get(key[0])
         known = self.live.get(key) or self.spent.get(key) or _UNKNOWN
+        if head > known.last + CLAIM_MAX:
+            raise ImplausibleError
         if head > known.head:
             published = publisher.published if publisher else 0
             if published + head - known.head > STAMP_MAX:
                 raise ImplausibleError
         if refused:
             before = sum(publisher.refused.values()) if publisher else 0
-            if before + sum(_more_refused(known.refused, refused).values()) > STAMP_MAX:
+            more = sum(_more_refused(known.refused, refused).values())
+            if more > CLAIM_MAX or before + more > STAMP_MAX:
                 raise ImplausibleError
 
     def touch(self, epoch: Epoch, now_s: float) -> None:
@@ -203,10 +211,13 @@ class Epochs:
             self._touched.append(epoch)
 
     def listened(self, seconds: float) -> None:
-        """Time passed while listening; settle what may be settled."""
+        """Time passed while listening; settle what may be settled.
+
+        A durable epoch in which something waits stays until another of its name has followed it.
+        """
         self.listened_s += seconds
         silent = [each for each in self.live.values() if self._silence_s(each) >= SILENT_S]
-        self._settle([e for e in silent if e.is_closed or not e.durable or e.is_superseded])
+        self._settle([e for e in silent if e.head == e.last or not e.durable or e.is_superseded])
 
     def take_touched(self) -> list[Epoch]:
         """The epochs that were heard since the last call."""
@@ -236,6 +247,11 @@ class Epochs:
 
     def _silence_s(self, epoch: Epoch) -> float:
         return self.listened_s - epoch.heard_s
+
+    def _has_room(self) -> bool:
+        if len(self.live) >= EPOCHS_MAX:
+            self._make_room()
+        return len(self.live) < EPOCHS_MAX
 
     def _make_room(self) -> None:
         """Settle some that are closed or not durable, those without a loss first.

@@ -163,6 +163,11 @@ def _contract(snapshot: Snapshot) -> Iterator[Metric]:
         "Time of the last trade counted, in unix seconds; 0 before the first.",
         snapshot.last_trade_ts_s,
     )
+    yield GaugeMetricFamily(
+        "telemetry_residue",
+        "Trades in the totals that no account explains: anything but 0 is a defect.",
+        snapshot.residue,
+    )
 
 
 def _symbols(snapshot: Snapshot) -> Iterator[Metric]:

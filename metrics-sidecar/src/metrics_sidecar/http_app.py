@@ -146,6 +146,7 @@ def _summary(snapshot: Snapshot) -> dict[str, Any]:
         "last_trade_ts_s": snapshot.last_trade_ts_s or None,
         "received": snapshot.received,
         "rejected": snapshot.rejected,
+        "residue": snapshot.residue,
         "duplicates": snapshot.duplicates,
         "gaps": snapshot.gaps,
         "skips": snapshot.skips,

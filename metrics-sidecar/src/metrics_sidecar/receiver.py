@@ -28,6 +28,9 @@ WAIT_S_MAX: Final = 0.2
 WAIT_CONNECTED_S_MAX: Final = 0.05
 """While somebody is connected: what fills ZeroMQ's memory unseen is what comes in this time."""
 STALLED_AFTER_S: Final = 2.0
+NOTE_EVERY_S: Final = 1.0
+LISTENED_S_MAX: Final = 2.0
+"""A turn counts as no more than this: who was stopped or suspended has not listened meanwhile."""
 FAILURE_PAUSE_S: Final = 0.1
 DRAIN_QUIET_S: Final = 0.1
 DRAIN_S_MAX: Final = 2.0
@@ -144,6 +147,7 @@ class Receiver:
         self._outbox.bind(self.ack_bind)
         self._inbox.bind(self.bind)
         self._bound = True
+        self.figures = self._take_figures()
 
     def _try_to_serve(self) -> None:
         """What ``start`` could not do, because the state could not be read."""
@@ -214,9 +218,9 @@ class Receiver:
 
     def _commit_if_due(self) -> None:
         state = self._state
-        sample_due = self.history.is_due(time.time())
-        if sample_due:
+        if time.monotonic() >= self._second_s + NOTE_EVERY_S:
             self._note_second()
+        sample_due = self.history.is_due(time.time())
         fresh = state.ledger.uncommitted > 0 and state.problem is None
         if state.wait_s() <= 0 or (sample_due and fresh):  # a sample is exact at its moment
             self._commit()
@@ -235,7 +239,8 @@ class Receiver:
         """What is told once a second: to the ledger, to who looks at the figures, to the log."""
         ledger, now_s = self._state.ledger, time.monotonic()
         if self._bound and self._state.problem is None:
-            ledger.listened(now_s - self._second_s)  # while nobody is heard, nobody is silent
+            elapsed_s = now_s - self._second_s
+            ledger.listened(min(elapsed_s, LISTENED_S_MAX))  # nobody heard: nobody is silent
         ledger.note(ServiceCounter.RECEIVER_BUSY_S, self._busy_s - self._busy_noted_s)
         self._second_s, self._busy_noted_s = now_s, self._busy_s
         for box in (self._inbox, self._outbox):

@@ -1,7 +1,8 @@
 """The ledger's state as rows: a key and JSON for each, so that a commit writes only what changed.
 
-It must not know where rows are kept. Fields that a later version adds are ignored here, and those
-missing here have a default; numbers that may exceed 64 bits are text.
+It must not know where rows are kept. Fields and service counters that a later version adds are
+ignored, those missing have a default; a reason for a loss or a rejection that is not known here
+makes no sense, for the sums would not hold without it. Numbers that may exceed 64 bits are text.
 """
 
 from __future__ import annotations
@@ -118,7 +119,7 @@ class TotalsRow(msgspec.Struct, frozen=True, kw_only=True):
     last_trade_ts_s: float = 0.0
     age_counts: tuple[Count, ...] = ()
     age_sum_s: float = 0.0
-    service: dict[ServiceCounter, int | float] = {}
+    service: dict[str, int | float] = {}
     listened_s: float = 0.0
     forgotten_since_s: float = 0.0
 

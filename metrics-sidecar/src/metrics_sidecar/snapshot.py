@@ -37,7 +37,7 @@ class Counts:
             skips=row.skips,
             turned_away=row.turned_away,
             untracked=row.untracked,
-            service=dict.fromkeys(ServiceCounter, 0) | row.service,
+            service={each: row.service.get(each, 0) for each in ServiceCounter},
         )
 
     def by_name(self) -> dict[str, Any]:
@@ -80,6 +80,12 @@ class Snapshot:
     def volume(self, side: Side) -> float:
         """Volume counted of a side, in units: the double nearest to the exact sum."""
         return sum(totals.volume_nano[side] for totals in self.symbols.values()) / NANO
+
+    @property
+    def residue(self) -> int:
+        """Trades in the totals that no account explains, or if negative that are missing there."""
+        accounts = sum(totals.applied for totals in self.publishers.values())
+        return self.applied - self.untracked - accounts
 
     @property
     def applied(self) -> int:

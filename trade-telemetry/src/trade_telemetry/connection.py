@@ -46,28 +46,38 @@ class _Half:
         self.open()
 
     def open(self) -> None:
-        self.socket = self._context.socket(self._kind)
-        self.socket.setsockopt(zmq.IPV6, 1)
-        self.socket.setsockopt(zmq.RECONNECT_IVL, RECONNECT_MS)
-        if self._kind == zmq.SUB:
-            self.socket.setsockopt(zmq.SUBSCRIBE, self._topic)
-        else:
-            self.socket.setsockopt(zmq.SNDHWM, SEND_HIGH_WATER_MARK)
-        self.monitor = self.socket.get_monitor_socket(_MONITORED)
+        """Connect; raises ConfigurationError, and then everything is as it was."""
+        opened: list[_Socket] = []
         try:
-            self.socket.connect(self._address)
+            opened.append(socket := self._context.socket(self._kind))
+            socket.setsockopt(zmq.IPV6, 1)
+            socket.setsockopt(zmq.RECONNECT_IVL, RECONNECT_MS)
+            if self._kind == zmq.SUB:
+                socket.setsockopt(zmq.SUBSCRIBE, self._topic)
+            else:
+                socket.setsockopt(zmq.SNDHWM, SEND_HIGH_WATER_MARK)
+            opened.append(socket.get_monitor_socket(_MONITORED))
+            socket.connect(self._address)
         except zmq.ZMQError as error:
-            self.close(linger_ms=0)
+            _close(opened, linger_ms=0)
             raise ConfigurationError(
                 f"address {self._address!r} cannot be used ({error}): write it as tcp://HOST:PORT"
             ) from None
+        self.socket, self.monitor = opened
 
-    def close(self, linger_ms: int) -> None:
+    def renew(self) -> None:
+        """A new socket in place of the old one, once it is there."""
+        old = [self.socket, self.monitor]
+        self.open()
         self.connected = False
         self.inodes.clear()
-        self.socket.disable_monitor()
-        self.monitor.close(linger=0)
-        self.socket.close(linger=linger_ms)
+        _close(old, linger_ms=0)
+
+    def close(self, linger_ms: int) -> None:
+        """Let go, after at most ``linger_ms`` for what waits in ZeroMQ's queue."""
+        self.connected = False
+        self.inodes.clear()
+        _close([self.socket, self.monitor], linger_ms)
 
     def follow(self) -> bool:
         """Take in what became of the connection; whether a new one was made."""
@@ -87,6 +97,15 @@ class _Half:
             self.inodes[descriptor] = os.fstat(descriptor).st_ino
 
 
+def _close(opened: list[_Socket], linger_ms: int) -> None:
+    """A socket, and its monitor if that was made."""
+    if len(opened) > 1:
+        opened[0].disable_monitor()
+        opened[1].close(linger=0)
+    if opened:
+        opened[0].close(linger=linger_ms)
+
+
 class Connection:
     """A sidecar's PUSH address and, unless it is None, the one of its acknowledgements.
 
@@ -103,7 +122,7 @@ class Connection:
             if ack_address is not None:
                 topic = acknowledgement_topic(source)
                 self._acks = _Half(self._context, zmq.SUB, ack_address, topic)
-        except ConfigurationError:
+        except BaseException:
             self.close(linger_ms=0)
             raise
         self._refused_since_s: float | None = None
@@ -176,18 +195,18 @@ class Connection:
             return False
         if time.monotonic() < self._refused_since_s + STUCK_AFTER_S:
             return False
-        assert self._push is not None  # noqa: S101 - connected says so
-        self._push.close(linger_ms=0)
-        self._push.open()
-        self._watch()
+        self.renew(push=True, acks=False)
         return True
 
-    def subscribe_again(self) -> None:
-        """Make the SUB socket anew: nothing was heard for long."""
-        if self._acks is not None:
-            self._acks.close(linger_ms=0)
-            self._acks.open()
-            self._watch()
+    def renew(self, *, push: bool, acks: bool = True) -> None:
+        """Make sockets anew: one is stuck, or frozen on the way without anybody telling us.
+
+        Raises ConfigurationError while the system has no more of them; the old ones stay then.
+        """
+        for wanted, half in ((push, self._push), (acks, self._acks)):
+            if wanted and half is not None:
+                half.renew()
+        self._watch()
 
     def close(self, linger_ms: int) -> None:
         """Let go of everything, after at most ``linger_ms`` for what ZeroMQ still holds."""

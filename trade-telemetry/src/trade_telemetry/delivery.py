@@ -101,6 +101,7 @@ class Stream:
         self.sent_max = ring.tail
         self._acknowledged_max = ring.tail
         self._head_heard = 0
+        self._head_said = 0
         self._number = 0
         self._sent_before: dict[int, int] = {}
         self._beat_due_s = -math.inf
@@ -173,11 +174,12 @@ class Stream:
         """Take in the sidecar's word; whether it was news for this epoch.
 
         Raises ContestedEpochError, and then changes nothing, when it settles what was never sent.
+        What was only announced in a beat may be settled: as silent, after a long time unheard.
         """
         last = acknowledgement.last
         if acknowledgement.epoch != self.ring.epoch:
             return False
-        if last > self.sent_max and not self.leftover:
+        if last > max(self.sent_max, self._head_said) and not self.leftover:
             raise ContestedEpochError
         if not self._is_current(acknowledgement):
             return False
@@ -189,6 +191,7 @@ class Stream:
             self.ring.trim(last)
             self._acknowledged_max = max(self._acknowledged_max, last)
             self.sent = max(self.sent, last)
+            self.sent_max = max(self.sent_max, last)
         self._weigh(acknowledgement, now_s, older=older)
         return True
 
@@ -248,6 +251,7 @@ class Stream:
     def _note_beat(self, now_s: float) -> None:
         self._number += 1
         self._sent_before[self._number] = self.sent
+        self._head_said = self.head
         self._sent_before.pop(self._number - BEATS_REMEMBERED, None)
         asking = self.closing or now_s < self._asking_until_s
         self._beat_due_s = now_s + (BEAT_INTERVAL_ASKING_S if asking else BEAT_INTERVAL_S)

@@ -39,6 +39,7 @@ class Intake:
         self.lock = threading.Lock()
         self.ring = open_ring()
         self.refused = dict.fromkeys(RefusalReason, 0)
+        self.refused_before = dict.fromkeys(RefusalReason, 0)
         self.overwritten = 0
         self.closed = False
         self._source = source
@@ -46,7 +47,9 @@ class Intake:
 
     def take(self, trade: Trade) -> Receipt:
         """Accept a trade, or refuse it with a reason; by any thread."""
-        with self.lock:
+        lock = self.lock
+        lock.acquire()  # a with statement takes twice as long, a twentieth of a publish
+        try:
             if not self.closed:
                 ring = self.ring
                 seq = ring.append(trade)
@@ -56,7 +59,9 @@ class Intake:
                     return Receipt(seq)
             reason = RefusalReason.CLOSED if self.closed else RefusalReason.RING_FULL
             self.refused[reason] += 1
-        return Receipt(0, reason)
+            return Receipt(0, reason)
+        finally:
+            lock.release()
 
     def close(self) -> None:
         """Refuse from now on."""
@@ -68,14 +73,22 @@ class Intake:
         self.lock = threading.Lock()
         self.closed = True
 
-    def begin_anew(self, sent_max: int) -> Stream:
-        """A new epoch, because the old one is another's too; what was never sent moves to it."""
-        new, old = self._open_ring(), self.ring
+    def begin_anew(self, move_above: int | None = None) -> Stream:
+        """Go on in a new ring with a new epoch; return its stream. The old ring is the caller's.
+
+        What the old one holds above ``move_above`` moves to the new one. Refusals are counted from
+        0 again, as they are said by epoch; ``refused_before`` has the earlier ones.
+        """
+        new = self._open_ring()
         with self.lock:
-            for seq in range(max(sent_max + 1, old.oldest), old.head + 1):
-                trade = old.read(seq)
-                if trade is not None:
-                    new.append(trade)
+            old = self.ring
+            if move_above is not None:
+                for seq in range(max(move_above + 1, old.oldest), old.head + 1):
+                    trade = old.read(seq)
+                    if trade is not None:
+                        new.append(trade)
             self.ring = new
-        old.close(delete=True)
+            before, self.refused = self.refused, dict.fromkeys(RefusalReason, 0)
+            for reason, count in before.items():
+                self.refused_before[reason] += count
         return Stream(self._source, new, self.refused)

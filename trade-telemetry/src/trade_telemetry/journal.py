@@ -188,6 +188,14 @@ class Ring(Retained):
         # One aligned store each, so that a kill leaves the old number or the new one.
         self._words = memoryview(self._memory)[WORDS_OFFSET : WORDS_OFFSET + 16].cast("Q")
 
+    def is_whole(self) -> bool:
+        """Whether the file is still in its place, in full; a ring in memory always is."""
+        return self._file is None or (self._file.in_place() and self.is_complete())
+
+    def is_complete(self) -> bool:
+        """Whether every slot can be touched: past a file's end that would end the process."""
+        return self._file is None or self._file.size_bytes() >= len(self._memory)
+
     def append(self, trade: Trade) -> int:
         """Keep a trade and return its sequence; 0 when the ring is full and may not overwrite."""
         seq = self.head + 1

@@ -168,6 +168,10 @@ class JournalFile:
         except FileNotFoundError:
             return False
 
+    def size_bytes(self) -> int:
+        """How long the file is now."""
+        return os.fstat(self.descriptor).st_size
+
     def rename(self, path: Path) -> None:
         """Give the file another name in its directory, for good."""
         self.path.rename(path)

@@ -37,6 +37,8 @@ _log: Final = logging.getLogger(__name__)
 class PublisherStats(msgspec.Struct, frozen=True):
     """Where a publisher's trades are: ``published = acknowledged + waiting``; refused are apart.
 
+    These are of the present ``epoch``; what waits of others is in ``leftover``.
+
     ``acknowledged`` ones are settled: committed by the sidecar, in its totals or counted as lost.
     ``sent`` is the send cursor: it goes back when something was lost on the way. ``overwritten``
     trades were dropped for newer ones before they were settled. ``leftover`` trades of earlier
@@ -131,16 +133,20 @@ class Publisher:
         address, ack_address = self._addresses
         folder, source = self._journal_dir, self.source
         connection = Connection(address, ack_address, source)
+        intake: Intake | None = None
         try:
             intake = Intake(source, self._open_ring)
+            stream: Stream | PlainStream = PlainStream(source, intake.ring)
+            if ack_address is not None:
+                stream = Stream(source, intake.ring, intake.refused)
+            find = partial(_find_leftovers, folder, source)
+            self._sender = Sender(connection, stream, intake, find)
         except BaseException:
             connection.close(linger_ms=0)
+            if intake is not None:
+                intake.ring.close(delete=True)
             raise
-        stream: Stream | PlainStream = PlainStream(source, intake.ring)
-        if ack_address is not None:
-            stream = Stream(source, intake.ring, intake.refused)
         self._intake = intake
-        self._sender = Sender(connection, stream, intake, partial(_find_leftovers, folder, source))
         self._finalizer = weakref.finalize(self, self._sender.end_within, CLOSE_TIMEOUT_S)
         self._finalizer.atexit = False  # there the sender's own hook waits for it
 
@@ -183,7 +189,8 @@ class Publisher:
         """The figures of this moment; cheap enough to call every second."""
         sender, intake = self._sender, self._intake
         with intake.lock:
-            ring, refused, overwritten = intake.ring, dict(intake.refused), intake.overwritten
+            ring, overwritten, before = intake.ring, intake.overwritten, intake.refused_before
+            refused = {reason: count + before[reason] for reason, count in intake.refused.items()}
             head, tail = ring.head, ring.tail
         return PublisherStats(
             source=self.source,
@@ -208,8 +215,13 @@ class Publisher:
             return self._intake.ring.problem
         if self._sender.unheard:
             return (
-                f"connected, but no acknowledgement comes from {self._addresses[1]}: set "
-                "ack_address to what the sidecar has as SIDECAR_ZMQ_ACK_BIND, and see its /health"
+                f"connected, but no acknowledgement comes from {self._addresses[1]}: see the "
+                "sidecar's /health, and set ack_address to its SIDECAR_ZMQ_ACK_BIND"
+            )
+        if self._sender.lost_files:
+            return (
+                f"a journal file in {self._journal_dir} was removed or cut while it was in use: "
+                "leave the files there; new trades are in a new one"
             )
         if self._sender.contested:
             return (

@@ -25,7 +25,9 @@ PAUSE_MS_MIN: Final = 1
 PAUSE_MS_MAX: Final = 20
 LEFTOVERS_EVERY_S: Final = 30.0
 UNHEARD_AFTER_S: Final = 5.0
-SUBSCRIBE_AGAIN_S: Final = 10.0
+RENEW_AFTER_S_MIN: Final = 10.0
+RENEW_AFTER_S_MAX: Final = 60.0
+CHECK_EVERY_S: Final = 1.0
 LAST_WORD_S: Final = 0.5
 CLOSE_TIMEOUT_S: Final = 2.0
 _log: Final = logging.getLogger(__name__)
@@ -50,18 +52,22 @@ class Sender:
         self.leftovers: list[Stream] = []
         self.errors = 0
         self.contested = 0
+        self.lost_files = 0
         self.undelivered = 0
         self._connection = connection
         self._intake = intake
         self._find_leftovers = find_leftovers
         self._look_again_s = 0.0
-        self._heard_s = self._subscribed_s = time.monotonic()
+        self._heard_s = self._renewed_s = time.monotonic()
+        self._has_heard = False
+        self._renew_after_s = RENEW_AFTER_S_MIN
+        self._check_s = 0.0
         self._deadline_s: float | None = None
         self._thread = threading.Thread(
             target=self._run, name=f"telemetry-{stream.source}", daemon=True
         )
-        _running.add(self)
         self._thread.start()
+        _running.add(self)
 
     @property
     def connected(self) -> bool:
@@ -125,23 +131,43 @@ class Sender:
         now_s = time.monotonic()
         self._take_leftovers(now_s)
         if made:
-            self._heard_s = self._subscribed_s = now_s
+            self._heard_s = self._renewed_s = now_s
             for stream in self._streams():
                 stream.connection_made(now_s)
         self._hear(now_s)
+        self._check_journal(now_s)
         if not self.connected or self._connection.mend():
             return 0
         return sum([self._send(stream, now_s) for stream in self._streams()])
 
     def _hear(self, now_s: float) -> None:
         for acknowledgement in self._connection.acknowledgements():
-            self._heard_s = self._subscribed_s = now_s
+            self._heard_s = self._renewed_s = now_s
+            self._has_heard, self._renew_after_s = True, RENEW_AFTER_S_MIN
             for stream in self._streams():
                 if acknowledgement.epoch == stream.ring.epoch:
                     self._tell(stream, acknowledgement, now_s)
-        if self.connected and now_s > self._subscribed_s + SUBSCRIBE_AGAIN_S:
-            self._subscribed_s = now_s
-            self._connection.subscribe_again()
+        if self.connected and now_s > self._renewed_s + self._renew_after_s:
+            self._renewed_s = now_s
+            self._renew_after_s = min(2 * self._renew_after_s, RENEW_AFTER_S_MAX)
+            self._connection.renew(push=self._has_heard)  # each beat should have been answered
+
+    def _check_journal(self, now_s: float) -> None:
+        """Once a second: go on in a new file if somebody removed or cut the one in use."""
+        if now_s < self._check_s:
+            return
+        self._check_s = now_s + CHECK_EVERY_S
+        old = self.stream
+        if not isinstance(old, Stream) or self._intake.ring.is_whole():
+            return
+        readable = self._intake.ring.is_complete()
+        self.lost_files += 1
+        _log.error("the journal file of %s was removed or cut while it was in use", old.source)
+        self.stream = self._intake.begin_anew()
+        if self.connected:
+            self.stream.connection_made(now_s)
+        if readable:  # it lives on until it is closed: what is in it is sent as before
+            self.leftovers = [*self.leftovers, old]
 
     def _send(self, stream: Stream | PlainStream, now_s: float) -> int:
         pushed = 0
@@ -169,6 +195,7 @@ class Sender:
             )
             if isinstance(stream, Stream):
                 self.stream = self._intake.begin_anew(stream.sent_max)
+                stream.ring.close(delete=True)
 
     def _take_leftovers(self, now_s: float) -> None:
         """Look for journals that nobody holds; let go of those that are settled."""
@@ -196,6 +223,7 @@ class Sender:
     def _finished(self) -> bool:
         if self._deadline_s is None:
             return False
+        self._intake.close()  # what is accepted from here on nobody would send
         settled = all(stream.settled for stream in self._streams())
         return settled or time.monotonic() >= self._deadline_s
 
@@ -228,7 +256,7 @@ def _end_all() -> None:
     """What waits is sent when a program ends without closing, by all of its senders at once."""
     senders = list(_running)
     for sender in senders:
-        sender.end_within(CLOSE_TIMEOUT_S)
+        sender.end_within(CLOSE_TIMEOUT_S)  # each closes its intake before it ends
     for sender in senders:
         sender.stop(CLOSE_TIMEOUT_S)
 

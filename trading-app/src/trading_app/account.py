@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from trading_app.formats import age, number
@@ -83,6 +83,7 @@ def delivery_status(status: Status, summary: Summary | None, figures_age_s: floa
     if summary is None:
         return Status(status.state, "what became of each trade is not known yet", status.cure)
     sums = account(summary.publishers)
+    sums = replace(sums, residue=sums.residue + abs(summary.residue))
     if sums.residue:
         return Status("broken", str(sums), CURE_RESIDUE, "not accounted for")
     if figures_age_s > 0:

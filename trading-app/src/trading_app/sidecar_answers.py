@@ -107,6 +107,7 @@ class Summary(Answer):
     gaps: int = 0
     turned_away: int = 0
     untracked: int = 0
+    residue: int = 0
     symbols: tuple[SymbolTotals, ...] = ()
     publishers: tuple[PublisherState, ...] = ()
     recent: tuple[CountedTrade, ...] = ()

@@ -77,7 +77,7 @@ def _cure_of(trouble: str) -> str:
 
 def residue(summary: Summary) -> int:
     """Count what the account of the publishers is off by; 0, or it is a defect."""
-    return sum(abs(state.residue) for state in summary.publishers)
+    return abs(summary.residue) + sum(abs(state.residue) for state in summary.publishers)
 
 
 def flow_status(status: Status, summary: Summary | None, quiet_s: float | None) -> Status:

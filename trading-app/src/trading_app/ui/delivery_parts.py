@@ -21,7 +21,7 @@ _WORDS: Final = {
     "· overwritten": "a full ring dropped it for a newer one, as its policy said.",
     "· journal": "its place in the journal file is damaged.",
     "· state": "it was counted once, but the sidecar's state is an older copy now.",
-    "· silent": "it waited in a publisher that was not heard of for a day.",
+    "· silent": "it waited in memory, or in a life that another followed, and a day went by.",
     "waiting": "The sidecar knows of it and has not got it yet: it is sent, and sent again.",
     "residue": "Published − applied − lost − waiting, each counted by itself. Not 0 is a defect.",
     "duplicates": "It came a second time, was recognised and not counted again: harmless.",
