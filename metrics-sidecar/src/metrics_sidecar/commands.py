@@ -12,6 +12,7 @@ from pathlib import Path
 import orjson
 
 from metrics_sidecar.store_copy import Restored, backup, restore
+from metrics_sidecar.store_errors import StateDamagedError, StateError
 from metrics_sidecar.store_file import Content
 
 
@@ -28,7 +29,13 @@ def run_restore(directory: Path, source: Path) -> str:
 
     Raises StateError, and then nothing was changed; StateLockedError while a sidecar runs.
     """
-    restored = restore(directory, source)
+    try:
+        restored = restore(directory, source)
+    except StateDamagedError as error:
+        raise StateError(
+            f"{source} is no whole copy of a state ({error}): take another one; "
+            f"the state in {directory} is as it was"
+        ) from error
     return (
         f"The state is the one of {source}: {_told(restored.content)}.\n{_told_before(restored)}."
     )

@@ -109,6 +109,12 @@ def _send(options: argparse.Namespace) -> int:
             f"{open_ones} not {done}, {refused} refused: is the sidecar up at {options.address}?",
             file=sys.stderr,
         )
+        if open_ones and options.journal_dir:
+            print(
+                f"They are kept in {options.journal_dir}: the next publisher with the source "
+                f"{options.source} and that directory sends them",
+                file=sys.stderr,
+            )
         return 1
     return 0
 

@@ -23,7 +23,9 @@ from trade_telemetry.acknowledgements import (
 from trade_telemetry.errors import ConfigurationError
 
 SEND_HIGH_WATER_MARK: Final = 256
-"""Messages in ZeroMQ's own queue; what a lost connection may take with it."""
+"""Plain messages in ZeroMQ's own queue: what a lost connection may take with it."""
+TRACKED_HIGH_WATER_MARK: Final = 8_192
+"""Where what is lost comes again: deep enough that the two threads seldom wait for each other."""
 RECONNECT_MS: Final = 100
 STUCK_AFTER_S: Final = 5.0
 ROOM_WAIT_MS: Final = 1
@@ -35,10 +37,11 @@ class _Half:
     """One socket with its monitor, made anew when it is stuck."""
 
     def __init__(
-        self, context: zmq.Context[_Socket], kind: int, address: str, topic: bytes
+        self, context: zmq.Context[_Socket], address: str, *, topic: bytes = b"", queue: int = 0
     ) -> None:
         self._context = context
-        self._kind = kind
+        self._kind = zmq.SUB if topic else zmq.PUSH
+        self._queue = queue
         self._address = address
         self._topic = topic
         self.connected = False
@@ -55,7 +58,7 @@ class _Half:
             if self._kind == zmq.SUB:
                 socket.setsockopt(zmq.SUBSCRIBE, self._topic)
             else:
-                socket.setsockopt(zmq.SNDHWM, SEND_HIGH_WATER_MARK)
+                socket.setsockopt(zmq.SNDHWM, self._queue)
             opened.append(socket.get_monitor_socket(_MONITORED))
             socket.connect(self._address)
         except zmq.ZMQError as error:
@@ -118,10 +121,11 @@ class Connection:
         self._push: _Half | None = None
         self._acks: _Half | None = None
         try:
-            self._push = _Half(self._context, zmq.PUSH, address, b"")
+            queue = SEND_HIGH_WATER_MARK if ack_address is None else TRACKED_HIGH_WATER_MARK
+            self._push = _Half(self._context, address, queue=queue)
             if ack_address is not None:
                 topic = acknowledgement_topic(source)
-                self._acks = _Half(self._context, zmq.SUB, ack_address, topic)
+                self._acks = _Half(self._context, ack_address, topic=topic)
         except BaseException:
             self.close(linger_ms=0)
             raise
