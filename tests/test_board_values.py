@@ -649,6 +649,7 @@ GROWING = {
     "pipeline-health / Connections refused per second / {{reason}}": Growth(
         "telemetry_connections_refused_total",
         0,
+        "refused_s",
         labels=(("reason", "handshake"),),
         ends_at=lambda world: 1,
     ),

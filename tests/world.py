@@ -123,10 +123,10 @@ class World:
 
     ``start_s`` is before anything came, ``moment_s`` right after the burst, ``alarm_s`` when all
     that must fire fires and no publisher is heard any more, ``broken_s`` when the second sidecar
-    has miscounted, failed on purpose and turned some of a crowd away, and a stranger has knocked at
-    the first. Then the first one cannot write its state (``blocked_s``), and can again
-    (``mended_s``). The second one is stalled (``stalled_s``), is gone (``one_away_s``), and at last
-    both are (``away_s``).
+    has miscounted, failed on purpose and turned some of a crowd away, after a stranger has knocked
+    at the first (``refused_s``). Then the first one cannot write its state (``blocked_s``), and can
+    again (``mended_s``). The second one is stalled (``stalled_s``), is gone (``one_away_s``), and
+    at last both are (``away_s``).
     """
 
     def __init__(self, folder: Path, program: str) -> None:
@@ -180,6 +180,9 @@ class World:
             stranger.sendall(b"GET / HTTP/1.1\r\n\r\n")
             shown = 'telemetry_connections_refused_total{reason="handshake"} 1.0'
             until(lambda: shown in fetch(f"{one.sidecar.url}/metrics"), what="the stranger")
+        refused = 'telemetry_connections_refused_total{reason="handshake"} > 0'
+        until(lambda: self.prometheus.query(refused), what="the stranger, scraped")
+        self.refused_s = round(max(self._scrapes(one)), 3)
         for symbol, seq in (("FAILING", 1), ("FORGOTTEN", 1), *(("DOUBLED", n) for n in (1, 2, 3))):
             push.send_json(_trade(src=symbol.lower(), epoch=1, seq=seq, symbol=symbol))
         for epoch in range(CROWD):
