@@ -81,6 +81,24 @@ def test_of_suspects_the_quantities_tell_which_had_arrived():
     assert epoch.lost == {LossReason.JOURNAL: [(96, 100)]}
 
 
+def test_suspects_are_told_apart_however_many_lives_had_some():
+    oracle, epochs, offsets, applied = Oracle(), [], Offsets(), []
+    for life, arrived in enumerate((5, 0, 3, 2, 4, 0, 5, 1, 2)):
+        key = ("bot", life + 1)
+        epoch = oracle.open(key, 1024, durable=True)
+        for number in range(50):
+            oracle.accept(epoch, number + 1, event(life, number))
+        epoch.suspect(LossReason.JOURNAL, 46, 50)
+        epochs.append(epoch)
+        offsets.live[key] = (50, 50)
+        applied += epoch.events[: 45 + arrived]
+    figures = {"published_total": 450, "applied_total": len(applied), "lost_total": 45 - 22}
+
+    assert compare(oracle, ["bot"], offsets, readings(applied, **figures)) == []
+    lost = [epoch.lost.get(LossReason.JOURNAL, []) for epoch in epochs]
+    assert lost[:3] == [[], [(46, 50)], [(49, 50)]]
+
+
 def test_what_nobody_damaged_must_not_be_lost():
     oracle, epoch = an_oracle(accepted=100)
     figures = {"published_total": 100, "applied_total": 95, "lost_total": 5}

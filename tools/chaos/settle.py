@@ -7,10 +7,9 @@ with its memory, which the accepted events up to there must then explain exactly
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from fractions import Fraction
-from itertools import combinations, product
 
 from chaos.events import CLASSES, SIDES, Sums
 from chaos.metrics import Readings, sample
@@ -19,7 +18,10 @@ from chaos.recovery import Offsets
 from trade_telemetry import LossReason
 
 NANO = 10**9
-TRIALS_MAX = 200_000
+TRIALS_MAX = 2_000_000
+WEIGHT_BITS = 80
+
+_Part = tuple[int, LossReason, Range]
 
 
 @dataclass(slots=True)
@@ -181,80 +183,85 @@ def _find_lost(account: _Account, losses: dict[LossReason, int], observed: Sums)
     quantities tell.
     """
     settled = _lost_counts(account)
-    chains: dict[LossReason, list[_Chain]] = {}
     for index, each in enumerate(account.standings):
         for reason, ranges in each.epoch.suspects.items():
             known = sorted((first, min(last, each.last)) for first, last in ranges)
-            known = [part for part in known if part[0] <= part[1]]
-            if known:
-                account.lost[index, reason] = known
-                chains.setdefault(reason, []).extend(_chains(index, known))
-    choices = []
-    for reason, mine in chains.items():
-        suspected = sum(size(account.lost[index, reason]) for index in {c.index for c in mine})
-        applied = suspected - (losses[reason] - settled[reason])
-        if not 0 <= applied <= suspected:
-            return  # the numbers themselves will tell
-        choices.append([*_ways(mine, reason, applied)] if applied else [[]])
+            account.lost[index, reason] = [part for part in known if part[0] <= part[1]]
+    suspected = _lost_counts(account)
+    if not all(settled[reason] <= losses[reason] <= suspected[reason] for reason in REASONS):
+        return  # the numbers themselves will tell
+    arrived = {reason: suspected[reason] - losses[reason] for reason in REASONS}
     missing = observed.plus(_sums(account), -1)
-    for way in product(*choices):
-        applied_ranges = [part for each in way for part in each]
-        if _content(account, applied_ranges) == missing:
-            _acquit(account, applied_ranges)
-            return
+    chains = [
+        _ways(account.standings[index].epoch, index, reason, ranges, arrived[reason])
+        for (index, reason), ranges in account.lost.items()
+    ]
+    for part in _solve(chains, _weight(missing, arrived)):
+        _acquit(account, part)
 
 
-_Part = tuple[int, LossReason, Range]
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """Suspects of one epoch that may have arrived: what they weigh, and which they are."""
+
+    weight: int
+    parts: tuple[_Part, ...]
 
 
-@dataclass(slots=True)
-class _Chain:
-    """Suspects of one epoch in the order in which they would have arrived."""
-
-    index: int
-    ranges: list[Range]
-
-    def prefix(self, reason: LossReason, count: int) -> list[_Part]:
-        """The first ``count`` of them."""
-        parts = []
-        for first, last in self.ranges:
-            if count > 0:
-                parts.append((self.index, reason, (first, min(last, first + count - 1))))
-                count -= last - first + 1
-        return parts
+def _weight(sums: Sums, reasons: dict[LossReason, int]) -> int:
+    """Contents and counts in one number, such that those of two add up to those of both."""
+    weight = 0
+    for each in (*sums.counts, *sums.nano, *(reasons.get(reason, 0) for reason in REASONS)):
+        weight = (weight << WEIGHT_BITS) + each
+    return weight
 
 
-def _chains(index: int, ranges: list[Range]) -> list[_Chain]:
-    whole = [_Chain(index, ranges)]
-    return whole + ([_Chain(index, [each]) for each in ranges] if len(ranges) > 1 else [])
+def _ways(
+    epoch: Epoch, index: int, reason: LossReason, ranges: list[Range], most: int
+) -> list[_Way]:
+    """None of them, the first ones of all, or the first ones of one range; ``most`` at most."""
+    ways = {0: _Way(0, ())}
+    for chain in (ranges, *([each] for each in ranges)):
+        sums, taken = Sums(), 0
+        parts: tuple[_Part, ...] = ()
+        for first, last in chain:
+            for seq in range(first, min(last, first + most - taken - 1) + 1):
+                taken += 1
+                sums.add(epoch.between(seq, seq))
+                weight = _weight(sums, {reason: taken})
+                ways[weight] = _Way(weight, (*parts, (index, reason, (first, seq))))
+            parts = (*parts, (index, reason, (first, last)))
+    return [*ways.values()]
 
 
-def _ways(chains: list[_Chain], reason: LossReason, applied: int) -> Iterator[list[_Part]]:
-    """How ``applied`` suspects can be the first ones of one stretch or of two."""
-    trials = 0
-    for chain in chains:
-        if size(chain.ranges) >= applied:
-            yield chain.prefix(reason, applied)
-    for one, other in combinations(chains, 2):
-        fewest = max(1, applied - size(other.ranges))
-        for count in range(fewest, min(applied, size(one.ranges) + 1)):
-            trials += 1
-            if trials > TRIALS_MAX:
-                return
-            yield one.prefix(reason, count) + other.prefix(reason, applied - count)
+def _solve(chains: list[list[_Way]], wanted: int) -> tuple[_Part, ...]:
+    """One way of each chain, such that all weigh what is wanted; nothing when there is none.
+
+    The chains are halved, and every sum of the one half is looked up in those of the other.
+    """
+    halves: list[dict[int, tuple[_Part, ...]]] = [{0: ()}, {0: ()}]
+    for chain in sorted(chains, key=len, reverse=True):
+        half = min(halves, key=len)
+        if len(half) * len(chain) > TRIALS_MAX:
+            return ()
+        sums = {
+            weight + way.weight: (*parts, *way.parts)
+            for weight, parts in half.items()
+            for way in chain
+        }
+        half.clear()
+        half.update(sums)
+    one, other = halves
+    for weight, parts in one.items():
+        if wanted - weight in other:
+            return (*parts, *other[wanted - weight])
+    return ()
 
 
-def _content(account: _Account, parts: list[_Part]) -> Sums:
-    sums = Sums()
-    for index, _, (first, last) in parts:
-        sums.add(account.standings[index].epoch.between(first, last))
-    return sums
-
-
-def _acquit(account: _Account, parts: list[_Part]) -> None:
-    for index, reason, part in parts:
-        ranges = account.lost[index, reason]
-        account.lost[index, reason] = [left for each in ranges for left in without(each, [part])]
+def _acquit(account: _Account, part: _Part) -> None:
+    index, reason, arrived = part
+    ranges = account.lost[index, reason]
+    account.lost[index, reason] = [left for each in ranges for left in without(each, [arrived])]
 
 
 def _take(account: _Account) -> int:
