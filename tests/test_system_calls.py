@@ -1,8 +1,9 @@
 """G1: a thread that publishes makes no system call; traced by strace, over 100,000 calls a thread.
 
 A `futex` is the interpreter's own: a thread that waits for its turn (the GIL), or for another one
-that publishes. Where threads compete there are some for each call, so they are told apart there and
-bounded where one thread publishes alone.
+that publishes. Futexes are excepted and counted. To stop at each of them takes strace a minute for
+a million, and makes threads compete more, so four threads are traced twice: over all their calls
+without futexes, and over fewer calls with them. `pytest -s` shows the counts.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.parts import free_port, need
@@ -20,16 +22,23 @@ from tests.parts import free_port, need
 from metrics_sidecar.receiver import Receiver
 
 CALLS = 100_000
+FUTEX_TRACED_CALLS = 10_000
 CAPACITY = 4_096
 THREADS = 4
 FUTEXES_PER_CALL_MAX = 0.01
+"""Of one thread that publishes alone: its sender takes the GIL some hundred times a second."""
+FUTEXES_PER_CALL_MAX_COMPETING = 10
+"""A wait and a wake for each of five: the lock, the GIL's mutex (to get it, to give it up), the
+GIL's condition, and the one by which it is handed over."""
+WAITS_PER_CALL_MAX_COMPETING = 1
+"""A thread sleeps for the others less often than it publishes."""
 
 # A write to /dev/null before and after marks the stretch of each thread.
 PROGRAM = f"""
-import os, sys, threading, time
+import os, resource, sys, threading, time
 from trade_telemetry import Publisher
 
-address, ack_address, journal_dir, thread_count, when_full, close_s = sys.argv[1:]
+address, ack_address, journal_dir, thread_count, when_full, calls, close_s = sys.argv[1:]
 publisher = Publisher(
     address,
     ack_address=ack_address,
@@ -40,16 +49,21 @@ publisher = Publisher(
 while float(close_s) and not publisher.stats().connected:
     time.sleep(0.01)
 mark = os.open("/dev/null", os.O_WRONLY)
-accepted = []
+accepted, waits = [], []
+
+def waited():
+    return resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw
 
 def work():
-    publish, calls, count = publisher.publish, range({CALLS}), 0
+    publish, each, count = publisher.publish, range(int(calls)), 0
     start.wait()
+    before = waited()
     os.write(mark, b"begin")
-    for _ in calls:
+    for _ in each:
         if publish("buy", 1.5, symbol="BTCUSDT", price=64000.0):
             count += 1
     os.write(mark, b"end")
+    waits.append(waited() - before)
     accepted.append(count)
 
 threads = [threading.Thread(target=work) for _ in range(int(thread_count))]
@@ -61,13 +75,16 @@ for thread in threads:
 stats = publisher.stats()
 assert stats.durable, stats.problem
 assert stats.published == sum(accepted)
-assert stats.refused["ring_full"] == {CALLS} * len(threads) - stats.published
-print(stats.published, publisher.close(float(close_s)))
+assert stats.refused["ring_full"] == int(calls) * len(threads) - stats.published
+print(stats.published, publisher.close(float(close_s)), sum(waits))
 """
 
 
 class Traced:
-    """A run of the program, and the system calls of its publishing threads between their marks."""
+    """A run of the program, and the system calls of its publishing threads between their marks.
+
+    ``waits`` is how often these threads slept there, as the kernel counted it.
+    """
 
     def __init__(
         self,
@@ -76,19 +93,21 @@ class Traced:
         *options: str,
         threads: int = 1,
         when_full: str = "refuse",
+        calls: int = CALLS,
         close_s: float = 0,
     ) -> None:
         strace = need("strace", package="strace")
         trace = folder / "trace"
-        arguments = [*addresses, folder / "journal", str(threads), when_full, str(close_s)]
+        traced = [strace, "-f", *options, "-o", trace, sys.executable, "-c", PROGRAM]
+        arguments = [folder / "journal", str(threads), when_full, str(calls), str(close_s)]
         result = subprocess.run(
-            [strace, "-f", *options, "-o", trace, sys.executable, "-c", PROGRAM, *arguments],
+            [*traced, *addresses, *arguments],
             capture_output=True,
             text=True,
             check=False,
         )
         assert result.returncode == 0, result.stderr
-        self.published, self.remained = map(int, result.stdout.split())
+        self.published, self.remained, self.waits = map(int, result.stdout.split())
         self.marked = 0
         self.calls = Counter(self._between_marks(trace))
 
@@ -114,28 +133,53 @@ def addresses() -> tuple[str, str]:
     return f"tcp://127.0.0.1:{free_port()}", f"tcp://127.0.0.1:{free_port()}"
 
 
-@pytest.mark.parametrize("when_full", ["refuse", "drop_oldest"])
-def test_four_threads_publish_without_a_system_call(tmp_path, addresses, when_full):
-    """A sidecar drains the ring meanwhile; a full one refuses, or wraps about a hundred times."""
+@pytest.fixture
+def drained(tmp_path, addresses):
+    """Trace the program with a sidecar that drains the ring, and see that nothing is missing."""
     receiver = Receiver(*addresses)
     receiver.start()
-    try:
-        options = ("--seccomp-bpf", "--trace=!futex")
-        traced = Traced(
-            tmp_path, addresses, *options, threads=THREADS, when_full=when_full, close_s=60
-        )
-    finally:
-        receiver.stop()
-    assert traced.marked == THREADS
+
+    def trace(*options: str, **how: Any) -> Traced:
+        traced = Traced(tmp_path, addresses, *options, close_s=60, **how)
+        assert traced.marked == how.get("threads", 1)
+        assert traced.remained == 0
+        (totals,) = receiver.snapshot.publishers.values()
+        assert totals.published == traced.published > CAPACITY
+        assert totals.applied == traced.published - totals.lost["overwritten"]
+        return traced
+
+    yield trace
+    receiver.stop()
+
+
+@pytest.mark.parametrize("when_full", ["refuse", "drop_oldest"])
+def test_four_threads_publish_without_a_system_call(drained, when_full):
+    """A full ring refuses, or wraps about a hundred times; a thread sleeps for the others only."""
+    traced = drained("--seccomp-bpf", "--trace=!futex", threads=THREADS, when_full=when_full)
     assert traced.calls == {}
-    assert traced.remained == 0
-    (totals,) = receiver.snapshot.publishers.values()
-    assert totals.published == traced.published > CAPACITY
-    assert totals.applied == traced.published - totals.lost["overwritten"]
     assert (traced.published == THREADS * CALLS) == (when_full == "drop_oldest")
+    print(f"\nfour threads, {when_full}: {traced.waits} waits in {THREADS * CALLS} calls")
+    assert 0 < traced.waits < WAITS_PER_CALL_MAX_COMPETING * THREADS * CALLS
 
 
-def test_one_thread_publishes_and_is_refused_with_hardly_a_futex(tmp_path, addresses):
+def test_the_futexes_of_four_threads_are_counted_and_few(drained):
+    traced = drained(threads=THREADS, when_full="drop_oldest", calls=FUTEX_TRACED_CALLS)
+    assert traced.published == THREADS * FUTEX_TRACED_CALLS
+    assert set(traced.calls) == {"futex"}
+    calls = THREADS * FUTEX_TRACED_CALLS
+    print(f"\nfour threads, futexes traced: {traced.calls['futex']} futexes in {calls} calls")
+    assert traced.calls["futex"] < FUTEXES_PER_CALL_MAX_COMPETING * calls
+
+
+def test_one_thread_publishes_into_a_wrapping_ring_with_hardly_a_futex(drained):
+    traced = drained(when_full="drop_oldest")
+    assert traced.published == CALLS
+    assert set(traced.calls) <= {"futex"}
+    print(f"\none thread: {traced.calls['futex']} futexes in {CALLS} calls")
+    assert traced.calls["futex"] < FUTEXES_PER_CALL_MAX * CALLS
+
+
+def test_one_thread_is_refused_with_hardly_a_futex(tmp_path, addresses):
     traced = Traced(tmp_path, addresses)
     assert traced.marked == 1
     assert set(traced.calls) <= {"futex"}

@@ -1,8 +1,9 @@
 """Coverage-guided fuzzing of whatever reads bytes from outside: ``python tools/fuzz.py TARGET``.
 
-Targets: ``decode`` (frames), ``ledger`` (a stream of frames, then a restart from the rows),
-``journal`` and ``state`` (a file that was changed), ``acknowledgement`` (what a publisher hears).
-Wants atheris, which is not among the development packages: ``pip install atheris``. Stops by itself
+Targets: ``decode`` (frames), ``receiver`` (messages of any frames, over a real socket), ``ledger``
+(a stream of frames with commits, restarts and silences in it), ``journal`` and ``state`` (a file
+that was changed), ``acknowledgement`` (what a publisher hears). Wants atheris, which is not among
+the development packages: ``pip install atheris==3.0.0`` (for Python 3.11 to 3.13). Stops by itself
 after ``--seconds``; what breaks a rule is written to the working directory as ``crash-*``.
 """
 
@@ -10,27 +11,39 @@ from __future__ import annotations
 
 import argparse
 import random
+import re
+import socket
 import sys
 import tempfile
+import time
 from collections.abc import Callable
+from dataclasses import asdict
+from functools import cache
 from pathlib import Path
+from typing import IO
+
+import zmq
 
 try:
     import atheris
 except ImportError:
-    sys.exit("fuzz: atheris is not here: pip install atheris")
+    sys.exit("fuzz: atheris is not here: pip install atheris==3.0.0")
 
 with atheris.instrument_imports(include=["trade_telemetry", "metrics_sidecar"]):
-    from metrics_sidecar.ledger import Ledger
+    from metrics_sidecar.inbox import Inbox
+    from metrics_sidecar.ledger import Ledger, Snapshot
     from metrics_sidecar.store import open_store
     from trade_telemetry.acknowledgements import decode_acknowledgement
     from trade_telemetry.errors import RejectedMessageError
     from trade_telemetry.journal import open_ring
     from trade_telemetry.journal_recovery import leftovers
-    from trade_telemetry.messages import Beat, Trade, decode, encode
+    from trade_telemetry.messages import STAMP_MAX, Beat, RejectReason, Trade, decode, encode
 
 NOW_S = 1_790_000_000.0
 CAPACITY = 8
+PATIENCE_S = 10.0
+COMMIT, RESTART, SILENCE = b".", b"!", b"~"  # lines of a stream that are no frames
+SILENCE_S = 100_000.0  # more than a day: whoever may be settled is
 MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108 - a disk's syncs are slow
 FRAMES = (
     b'{"type":"trade","side":"buy","qty":1.5,"ts":1789999999,"src":"a","epoch":1,"seq":1}',
@@ -38,6 +51,20 @@ FRAMES = (
     encode(Beat("a", 1, 1.0, 1, head=3, sent=1, oldest=1, capacity=8, refused={"ring_full": 1})),
     b'{"type":"skip","src":"a","epoch":1,"first":2,"last":3,"reason":"journal"}',
 )
+LATER_FRAMES = (
+    b'{"type":"skip","src":"a","epoch":1,"first":4,"last":120,"reason":"overwritten"}',
+    b'{"type":"trade","side":"buy","qty":1,"ts":2,"src":"a","epoch":1,"seq":121}',
+    b'{"type":"trade","side":"buy","qty":-1,"ts":2,"src":"a","epoch":1,"seq":122}',
+    encode(
+        Beat("a", 1, 1.0, 9, head=122, sent=122, oldest=114, capacity=8, refused={}, ending=True)
+    ),
+    b'{"type":"trade","side":"sell","qty":1,"ts":2,"src":"a","epoch":2,"seq":1}',
+    b'{"type":"trade","side":"sell","qty":1,"ts":2,"src":"b","epoch":1,"seq":2}',
+)
+STREAM = (*FRAMES[:2], COMMIT, *FRAMES[2:], RESTART, FRAMES[2], COMMIT, SILENCE, COMMIT, *FRAMES)
+LATER = (*FRAMES, COMMIT, *LATER_FRAMES, COMMIT, SILENCE, COMMIT, RESTART, *LATER_FRAMES)
+LINES = b"\n".join(FRAMES + LATER_FRAMES)
+WORDS = sorted(set(re.findall(r'"(\w+)"', LINES.decode())))
 
 
 def decode_frame(data: bytes) -> None:
@@ -48,47 +75,129 @@ def decode_frame(data: bytes) -> None:
         return
 
 
-def feed_ledger(data: bytes) -> None:
-    """Any stream of frames keeps the identities, and a restart keeps every figure."""
-    ledger = Ledger()
-    for frame in data.split(b"\n"):
-        try:
-            message = decode(frame, NOW_S)
-        except RejectedMessageError as error:
-            if error.stamps is None:
-                ledger.reject(error.reason)
+class Kept:
+    """A ledger, and the rows that its commits wrote, as a store has them."""
+
+    def __init__(self) -> None:
+        self.ledger = Ledger()
+        self._rows: dict[str, bytes] = {}
+
+    def commit(self) -> None:
+        """What was written is all there is to know, and every figure is accounted for."""
+        before = self.ledger.snapshot()
+        for key, value in self.ledger.changes().items():
+            if value is None:
+                self._rows.pop(key, None)
             else:
-                ledger.reject_stamped(error.reason, error.stamps, NOW_S)
-            continue
-        if isinstance(message, Trade):
-            ledger.apply(message, NOW_S)
-        elif isinstance(message, Beat):
-            ledger.beat(message, NOW_S)
+                self._rows[key] = value
+        self.ledger.committed()
+        shown = self.ledger.snapshot()
+        assert self._rows == self.ledger.rows()
+        assert before.received <= shown.received
+        assert before.applied <= shown.applied
+        _check(shown)
+        for _source, said in self.ledger.acknowledgements():
+            assert said.last <= said.head, said
+
+    def restart(self) -> None:
+        """What was not committed is gone; what was is shown as before."""
+        before = self.ledger.snapshot()
+        self.ledger = Ledger(self._rows)
+        after = self.ledger.snapshot()
+        assert _lasting(after) == _lasting(before)
+        assert after.symbols == before.symbols
+        _check(after)
+
+
+def _lasting(shown: Snapshot) -> dict[str, dict[str, object]]:
+    """What is shown of each publisher, but for how many run now: that is heard anew."""
+    return {name: asdict(each) | {"instances": 0} for name, each in shown.publishers.items()}
+
+
+def feed_ledger(data: bytes) -> None:
+    """Any stream of frames keeps the identities at each commit, and a restart every figure."""
+    kept = Kept()
+    for line in data.split(b"\n"):
+        if line == COMMIT:
+            kept.commit()
+        elif line == RESTART:
+            kept.restart()
+        elif line == SILENCE:
+            kept.ledger.listened(SILENCE_S)
         else:
-            ledger.skip(message, NOW_S)
-    _commit(ledger)
-    _check(ledger)
-    again = Ledger(ledger.rows())
-    _commit(again)
-    assert again.snapshot().publishers == ledger.snapshot().publishers
-    assert again.rows() == ledger.rows()
+            _feed(kept.ledger, line)
+    kept.commit()
+    kept.restart()
 
 
-def _commit(ledger: Ledger) -> None:
-    ledger.changes()
-    ledger.committed()
-    ledger.acknowledgements()
+def _feed(ledger: Ledger, frame: bytes) -> None:
+    """As the inbox does."""
+    try:
+        message = decode(frame, NOW_S)
+    except RejectedMessageError as error:
+        if error.stamps is None:
+            ledger.reject(error.reason)
+        else:
+            ledger.reject_stamped(error.reason, error.stamps, NOW_S)
+        return
+    if isinstance(message, Trade):
+        ledger.apply(message, NOW_S)
+    elif isinstance(message, Beat):
+        ledger.beat(message, NOW_S)
+    else:
+        ledger.skip(message, NOW_S)
 
 
-def _check(ledger: Ledger) -> None:
-    shown = ledger.snapshot()
+def _check(shown: Snapshot) -> None:
     rejected = sum(shown.rejected.values())
     parts = shown.duplicates + shown.gaps + shown.beats + shown.skips + shown.turned_away
     assert shown.received == shown.applied + rejected + parts, shown
+    assert shown.residue == 0, shown
     for publisher in shown.publishers.values():
         lost = sum(publisher.lost.values())
         assert publisher.residue == 0, publisher
         assert publisher.published == publisher.applied + lost + publisher.waiting, publisher
+
+
+class Line:
+    """A real inbox, and a real peer that is connected to it; both in this thread."""
+
+    def __init__(self) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            address = f"tcp://127.0.0.1:{probe.getsockname()[1]}"
+        self._inbox = Inbox()
+        self._inbox.bind(address)
+        self._peer = zmq.Context().socket(zmq.PUSH)
+        self._peer.connect(address)
+
+    def pass_on(self, messages: list[list[bytes]], ledger: Ledger) -> None:
+        """Send them, and receive until as many have come; then there must be no more."""
+        for frames in messages:
+            self._peer.send_multipart(frames)
+        deadline_s = time.monotonic() + PATIENCE_S
+        while ledger.uncommitted < len(messages):
+            assert time.monotonic() < deadline_s, f"{ledger.uncommitted} of {len(messages)} came"
+            self._inbox.handle(ledger)
+            self._inbox.poll(1)
+            self._inbox.receive(ledger)
+        assert self._inbox.take(ledger)
+
+
+line = cache(Line)  # one for the whole run: what an input leaves behind, the next one meets
+
+
+def receive(data: bytes) -> None:
+    """Any messages (a line each, a tab between frames) are all received, each as one kind."""
+    messages = [message.split(b"\t") for message in data.split(b"\n")]
+    kept = Kept()
+    line().pass_on(messages, kept.ledger)
+    kept.commit()
+    shown = kept.ledger.snapshot()
+    assert shown.received == len(messages)
+    several = sum(len(frames) > 1 for frames in messages)
+    assert shown.rejected[RejectReason.MULTIPART] == several
+    assert shown.rejected[RejectReason.EMPTY] == messages.count([b""])
 
 
 def read_journal(data: bytes) -> None:
@@ -99,7 +208,7 @@ def read_journal(data: bytes) -> None:
         written = {}
         for number in range(1, 6):
             trade = Trade("buy", float(number), NOW_S, "BTC", 1.0)
-            written[ring.append(trade)] = trade.qty
+            written[ring.append_trade(trade)] = trade.qty
         path = ring.path
         assert path is not None
         ring.abandon()
@@ -153,11 +262,23 @@ def hear(data: bytes) -> None:
 
 TARGETS: dict[str, tuple[Callable[[bytes], None], tuple[bytes, ...]]] = {
     "decode": (decode_frame, FRAMES),
-    "ledger": (feed_ledger, (b"\n".join(FRAMES),)),
+    "receiver": (receive, (LINES, b"\t".join(FRAMES), b"\n\t\n" + FRAMES[0])),
+    "ledger": (feed_ledger, (LINES, b"\n".join(STREAM), b"\n".join(LATER))),
     "journal": (read_journal, (b"\0" * 32,)),
     "state": (read_state, (b"\0" * 32,)),
     "acknowledgement": (hear, (b'{"incarnation":1,"epoch":1,"last":1,"head":1}',)),
 }
+
+
+def _dictionary() -> IO[str]:
+    """What libFuzzer may put in at once: the contract's words, and numbers at its limits."""
+    tokens = [rf'"\"{word}\":"' for word in WORDS] + [rf'"\"{word}\""' for word in WORDS]
+    tokens += [f'"{number}"' for number in (0, 1, 100, 2**42, STAMP_MAX, STAMP_MAX + 1)]
+    tokens += [rf'"\x0a{line.decode()}\x0a"' for line in (COMMIT, RESTART, SILENCE)]
+    file = tempfile.NamedTemporaryFile("w", prefix="words-")  # noqa: SIM115 - the caller closes it
+    file.write("\n".join(tokens))
+    file.flush()
+    return file
 
 
 def main() -> None:
@@ -169,10 +290,11 @@ def main() -> None:
     options = parser.parse_args()
     function, samples = TARGETS[options.target]
     random.seed(options.seed)
-    with tempfile.TemporaryDirectory(prefix="corpus-") as corpus:
+    with tempfile.TemporaryDirectory(prefix="corpus-") as corpus, _dictionary() as words:
         for number, sample in enumerate(samples):
             (Path(corpus) / str(number)).write_bytes(sample)
         limits = [f"-max_total_time={options.seconds}", f"-seed={options.seed}", "-max_len=4096"]
+        limits.append(f"-dict={words.name}")
         atheris.Setup([sys.argv[0], *limits, "-print_final_stats=1", corpus], function)
         atheris.Fuzz()
 

@@ -1,13 +1,16 @@
-"""What a trade costs: `publish` beside a bare `socket.send`, and how fast one sender sends.
+"""What a trade costs, and how many a second are committed: ``python tools/price.py``.
 
-Everything is measured in one run, in turns, because only the ratio means something on a shared
-machine. PUBLISHES, EVENTS and ROUNDS in the environment change how much is measured.
+`publish` with a journal file beside a bare `socket.send` of the same bytes, in turns, because only
+the ratio means something on a shared machine; then full rings, from the first acknowledgement to
+the last, journal and state in files, bot and sidecar on the same cores. Every sidecar is a real one
+of its own, on free ports. Exit 1 when a figure is not what is wanted.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
-import socket
+import signal
 import statistics
 import subprocess
 import sys
@@ -17,65 +20,55 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
 
-import psutil
 import zmq
 
+from measure import MeasureError, Sidecar
 from trade_telemetry import Publisher
-from trade_telemetry.acknowledgements import Acknowledgement, encode_acknowledgement
-from trade_telemetry.messages import Beat, Trade, decode, encode
+from trade_telemetry.messages import Trade, encode
 
-PUBLISHES = int(os.environ.get("PUBLISHES", "100000"))
-EVENTS = int(os.environ.get("EVENTS", "400000"))
-ROUNDS = int(os.environ.get("ROUNDS", "5"))
-BLOCK = 500
-ACKNOWLEDGED_EACH = 2_000
+RATIO_MAX: Final = 2.5
+P99_US_MAX: Final = 15.0
+BUSY_P99_US_MAX: Final = 20.0
+COMMITTED_PER_S_MIN: Final = 250_000
+BLOCK: Final = 500
+FIRST_SHARE: Final = 0.05
+PATIENCE_S: Final = 60.0
 
 
 @dataclass(frozen=True)
 class Price:
-    """Of one call, in µs, the median and the 99th percentile; and of the sender, events a second.
-
-    ``busy`` is beside a Python thread that computes. The second rate is by the CPU time of the
-    sender's thread, which others on the same machine hardly change.
-    """
+    """Of one call, in µs: the median and the 99th percentile of `publish` and of `send`."""
 
     publish_us: tuple[float, float]
     send_us: tuple[float, float]
-    busy_publish_us: tuple[float, float]
-    busy_send_us: tuple[float, float]
-    sent_per_s: float
-    sent_per_cpu_s: float
+
+    @property
+    def ratio(self) -> float:
+        """Of the medians."""
+        return self.publish_us[0] / self.send_us[0]
 
 
-def measure_price() -> Price:
-    """Measure all of it; takes about ten seconds."""
-    publish_us, send_us = _prices()
-    with _busy_thread():
-        busy_publish_us, busy_send_us = _prices()
-    per_s, per_cpu_s = _sender_rates()
-    return Price(publish_us, send_us, busy_publish_us, busy_send_us, per_s, per_cpu_s)
-
-
-def _prices() -> tuple[tuple[float, float], tuple[float, float]]:
-    """Of `publish` with a journal file and of `send` of the same bytes, in turns."""
-    address = _free_address()
-    published, sent = [], []
-    with (
-        tempfile.TemporaryDirectory() as journal,
-        _peer("acknowledge", address),
-        _pusher() as pusher,
-        Publisher(address, source="price", journal_dir=journal) as publisher,
-    ):
-        now_s = time.time()
-        trade = Trade("buy", 1.5, now_s, "BTCUSDT", 64_000.0, "price", publisher.epoch, 12_345)
-        frame = encode(trade)
-        _wait_until(lambda: publisher.stats().connected)
-        for _ in range(PUBLISHES // BLOCK):
-            published += _timed(lambda: publisher.publish("buy", 1.5, now_s, symbol="BTCUSDT"))
-            sent += _timed(lambda: pusher.send(frame))
-            _wait_until(lambda: publisher.stats().waiting < publisher.stats().capacity // 2)
-    return _percentiles_us(published), _percentiles_us(sent)
+def measure_price(calls: int) -> Price:
+    """A burst of calls of either kind, in turns of ``BLOCK``."""
+    with _sidecar() as (sidecar, folder), _pusher() as pusher:
+        address = sidecar.address
+        with Publisher(address, source="price", journal_dir=folder / "journal") as publisher:
+            _wait_until(lambda: publisher.stats().connected)
+            now_s = time.time()
+            trade = Trade("buy", 1.5, now_s, "BTCUSDT", 64_000.0, "price", publisher.epoch, 12_345)
+            frame = encode(trade)
+            published: list[int] = []
+            sent: list[int] = []
+            for _ in range(calls // BLOCK):
+                published += _timed(
+                    lambda: publisher.publish("buy", 1.5, symbol="BTCUSDT", price=64_000.0)
+                )
+                sent += _timed(lambda: pusher.send(frame))
+                _wait_until(lambda: publisher.stats().waiting < publisher.stats().capacity // 2)
+    return Price(_percentiles_us(published), _percentiles_us(sent))
 
 
 def _timed(call: Callable[[], object]) -> list[int]:
@@ -94,52 +87,65 @@ def _percentiles_us(found_ns: list[int]) -> tuple[float, float]:
     return ordered[len(ordered) // 2] / 1e3, ordered[len(ordered) * 99 // 100] / 1e3
 
 
-def _sender_rates() -> tuple[float, float]:
-    """Medians of rounds: a full ring from the first message to the last acknowledgement."""
-    rounds = [_sender_round() for _ in range(ROUNDS)]
-    return (
-        statistics.median(EVENTS / wall_s for wall_s, _ in rounds),
-        statistics.median(EVENTS / cpu_s for _, cpu_s in rounds),
-    )
-
-
-def _sender_round() -> tuple[float, float]:
-    address = _free_address()
-    with Publisher(address, source="price", capacity=EVENTS) as publisher:
-        for _ in range(EVENTS):
-            publisher.publish("buy", 1.5, symbol="BTCUSDT", price=64_000.0)
-        with _peer("acknowledge", address):
-            _wait_until(lambda: publisher.stats().acknowledged > 0)
-            first = publisher.stats().acknowledged
-            wall_s, cpu_s = time.perf_counter(), _sender_cpu_s()
+def committed_per_s(events: int) -> float:
+    """Events a second from a full ring into committed totals, the first few not counted."""
+    with _sidecar() as (sidecar, folder):
+        os.kill(sidecar.process.pid, signal.SIGSTOP)
+        journal = folder / "journal"
+        with Publisher(sidecar.address, capacity=events, journal_dir=journal) as publisher:
+            for _ in range(events):
+                publisher.publish("buy", 1.5, symbol="BTCUSDT", price=64_000.0)
+            os.kill(sidecar.process.pid, signal.SIGCONT)
+            _wait_until(lambda: publisher.stats().acknowledged > events * FIRST_SHARE)
+            began_s, first = time.perf_counter(), publisher.stats().acknowledged
             _wait_until(lambda: publisher.stats().waiting == 0)
-            share = EVENTS / (EVENTS - first)
-            return (
-                (time.perf_counter() - wall_s) * share,
-                (_sender_cpu_s() - cpu_s) * share,
-            )
+            rate = (events - first) / (time.perf_counter() - began_s)
+        counted = sidecar.summary()["trades"]["buy"]
+        if counted != events:
+            raise MeasureError(f"{events:,} were published, and {counted:,} counted")
+        return rate
 
 
-def _sender_cpu_s() -> float:
-    """CPU time of the publisher's thread, in steps of 10 ms."""
-    (number,) = (each.native_id for each in threading.enumerate() if "telemetry" in each.name)
-    (times,) = (each for each in psutil.Process().threads() if each.id == number)
-    return times.user_time + times.system_time
+@contextmanager
+def _sidecar() -> Iterator[tuple[Sidecar, Path]]:
+    with tempfile.TemporaryDirectory(prefix="price-") as name:
+        folder = Path(name)
+        sidecar = Sidecar(state=folder / "state")
+        try:
+            sidecar.wait_until(sidecar.is_up)
+            yield sidecar, folder
+        finally:
+            sidecar.process.send_signal(signal.SIGCONT)
+            sidecar.stop()
 
 
 @contextmanager
 def _pusher() -> Iterator[zmq.Socket[bytes]]:
-    """A bare PUSH socket whose peer throws everything away."""
-    address = _free_address()
-    with _peer("swallow", address), zmq.Context() as context, context.socket(zmq.PUSH) as pusher:
-        pusher.setsockopt(zmq.SNDHWM, 100_000)
-        pusher.setsockopt(zmq.LINGER, 0)
-        pusher.connect(address)
-        yield pusher
+    """A bare PUSH socket whose peer, a process of its own, throws everything away."""
+    command = [sys.executable, __file__, "--swallow"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None  # noqa: S101 - a pipe was asked for
+            address = process.stdout.readline().strip()
+            with zmq.Context() as context, context.socket(zmq.PUSH) as pusher:
+                pusher.setsockopt(zmq.SNDHWM, 100_000)
+                pusher.setsockopt(zmq.LINGER, 0)
+                pusher.connect(address)
+                yield pusher
+        finally:
+            process.kill()
+
+
+def _swallow() -> None:
+    with zmq.Context() as context, context.socket(zmq.PULL) as pull:
+        print(f"tcp://127.0.0.1:{pull.bind_to_random_port('tcp://127.0.0.1')}", flush=True)
+        while True:
+            pull.recv()
 
 
 @contextmanager
 def _busy_thread() -> Iterator[None]:
+    """A Python thread that computes, and wants the interpreter all the time."""
     stopping = threading.Event()
 
     def compute() -> None:
@@ -148,83 +154,84 @@ def _busy_thread() -> Iterator[None]:
 
     thread = threading.Thread(target=compute)
     thread.start()
-    yield
-    stopping.set()
-    thread.join()
-
-
-@contextmanager
-def _peer(role: str, address: str) -> Iterator[None]:
-    command = [sys.executable, __file__, role, address]
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None  # noqa: S101 - a pipe was asked for
-        process.stdout.readline()
+    try:
         yield
-        process.kill()
-
-
-def _swallow(address: str) -> None:
-    with zmq.Context() as context, context.socket(zmq.PULL) as pull:
-        pull.bind(address)
-        print("ready", flush=True)
-        while True:
-            pull.recv()
-
-
-def _acknowledge(address: str) -> None:
-    """The least that a tracked publisher needs: one epoch, in order, nothing kept."""
-    host, port = address.rsplit(":", 1)
-    with zmq.Context() as context, context.socket(zmq.PULL) as pull, context.socket(zmq.PUB) as pub:
-        pub.bind(f"{host}:{int(port) + 1}")
-        pull.bind(address)
-        print("ready", flush=True)
-        last = epoch = beat = 0
-        while True:
-            frame = pull.recv()
-            if frame.startswith(b'{"type":"beat"'):
-                message = decode(frame, time.time())
-                assert isinstance(message, Beat)  # noqa: S101 - it says so
-                epoch, beat = message.epoch, message.number
-            else:
-                last += 1
-                if last % ACKNOWLEDGED_EACH:
-                    continue
-            answer = Acknowledgement(1, epoch, last=last, head=last, beat=beat)
-            pub.send(encode_acknowledgement("price", answer))
-
-
-def _free_address() -> str:
-    """One whose next port is most likely free too."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return f"tcp://127.0.0.1:{probe.getsockname()[1]}"
+    finally:
+        stopping.set()
+        thread.join()
 
 
 def _wait_until(condition: Callable[[], bool]) -> None:
-    deadline_s = time.monotonic() + 60
+    deadline_s = time.monotonic() + PATIENCE_S
     while not condition():
         if time.monotonic() > deadline_s:
-            raise TimeoutError("the publisher got nowhere in a minute")
+            raise MeasureError(f"the publisher got nowhere in {PATIENCE_S:g} s")
         time.sleep(0.001)
 
 
-def main() -> None:
-    """Print the table, or be a peer."""
-    if len(sys.argv) == 3:
-        {"swallow": _swallow, "acknowledge": _acknowledge}[sys.argv[1]](sys.argv[2])
-        return
-    price = measure_price()
-    print(f"{'':34}{'p50 µs':>9}{'p99 µs':>9}")
-    for name, (median_us, high_us) in (
-        ("publish, journal file", price.publish_us),
-        ("bare socket.send", price.send_us),
-        ("publish, beside a busy thread", price.busy_publish_us),
-        ("bare socket.send, the same", price.busy_send_us),
-    ):
-        print(f"{name:34}{median_us:9.2f}{high_us:9.1f}")
-    print(f"one sender thread: {price.sent_per_s:,.0f} events/s, ", end="")
-    print(f"{price.sent_per_cpu_s:,.0f} for each second of its CPU time")
+def _say(name: str, figure: str, wanted: str, *, good: bool) -> bool:
+    print(f"{name:<44}{figure:>12}   {wanted:<16}{'' if good else 'MISSED'}", flush=True)
+    return good
+
+
+def _say_price(name: str, price: Price, p99_us_max: float) -> list[bool]:
+    (median_us, high_us), (send_us, send_high_us) = price.publish_us, price.send_us
+    print(f"{name}: publish {median_us:.2f} µs, bare send {send_us:.2f} µs (medians)")
+    return [
+        _say(
+            "  publish / send",
+            f"{price.ratio:.2f}",
+            f"≤ {RATIO_MAX}",
+            good=price.ratio <= RATIO_MAX,
+        ),
+        _say(
+            "  99th percentile of publish, µs",
+            f"{high_us:.1f}",
+            f"< {p99_us_max:g}",
+            good=high_us < p99_us_max,
+        ),
+        _say("  99th percentile of send, µs", f"{send_high_us:.1f}", "", good=True),
+    ]
+
+
+def run(calls: int, events: int, rounds: int) -> int:
+    """Measure and print all; the exit code."""
+    good = _say_price("alone", measure_price(calls), P99_US_MAX)
+    with _busy_thread():
+        good += _say_price("beside a busy Python thread", measure_price(calls), BUSY_P99_US_MAX)
+    rates = []
+    for number in range(rounds):
+        rates.append(committed_per_s(events))
+        print(f"round {number + 1} of {rounds}: {rates[-1]:,.0f} events/s committed", flush=True)
+    median = statistics.median(rates)
+    wanted = f"≥ {COMMITTED_PER_S_MIN:,}"
+    good.append(
+        _say(
+            "committed a second, median",
+            f"{median:,.0f}",
+            wanted,
+            good=median >= COMMITTED_PER_S_MIN,
+        )
+    )
+    return 0 if all(good) else 1
+
+
+def main() -> int:
+    """Parse the arguments; the peer that throws everything away is this program, too."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--calls", type=int, default=100_000, help="of each kind")
+    parser.add_argument("--events", type=int, default=400_000, help="in a full ring")
+    parser.add_argument("--rounds", type=int, default=5, help="of full rings")
+    parser.add_argument("--swallow", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.swallow:
+        _swallow()
+    try:
+        return run(options.calls, options.events, options.rounds)
+    except MeasureError as error:
+        print(f"price: {error}", file=sys.stderr)
+        return 1
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

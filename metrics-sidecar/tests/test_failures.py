@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import random
+import re
 import resource
 import shutil
 import signal
@@ -12,13 +14,16 @@ import stat
 import sys
 import tempfile
 import threading
+import time
 from contextlib import ExitStack, closing, suppress
+from datetime import datetime
 from pathlib import Path
 
 import httpx
 import pytest
 
-from trade_telemetry import Publisher
+from trade_telemetry import Publisher, Trade
+from trade_telemetry.messages import Beat, encode
 
 SCRIPT = Path(sys.executable).with_name("metrics-sidecar")
 SMALL_FILES = """
@@ -139,6 +144,14 @@ def test_on_a_full_disk_it_starts_but_binds_nothing_and_shows_no_0_until_there_i
         publish(publisher, 100)
         sidecar.until(lambda: health(sidecar)[0] == "blocked")
         assert sidecar.get("/metrics").status_code == 503
+        path = str(sidecar.state_dir.relative_to(sidecar.folder))
+        for said in (
+            sidecar.get("/metrics").text,
+            sidecar.get("/api/summary").json()["detail"],
+            sidecar.get("/health/ready").json()["reason"],
+        ):
+            assert path in said
+            assert "check the disk, its quota and its limits, or set SIDECAR_STATE_DIR" in said
         assert sidecar.get("/api/summary").status_code == 503
         assert not is_listening(sidecar.zmq_address)
         assert not is_listening(sidecar.ack_address)
@@ -254,10 +267,48 @@ def test_an_older_copy_without_its_log_is_brought_up_to_date_by_the_publishers(s
         assert publisher.close(10) == 0
     assert known(sidecar)["applied"] == 3_000
     assert sum(known(sidecar)["lost"].values()) == 0
+    assert sidecar.value("telemetry_publisher_refilled_total", publisher="bot") == 2_000
+    sidecar.until(lambda: sidecar.events("the state is older"))
     assert sidecar.value("telemetry_state_set_aside_total") == 0
 
 
-def test_a_second_sidecar_on_the_same_state_ends_with_one_line(sidecar, start_sidecar):
+def test_an_older_state_is_told_with_its_cure_and_what_fills_it_up_is_counted(sidecar, push):
+    def send(first, last):
+        for seq in range(first, last + 1):
+            push.send(encode(Trade("buy", 1, time.time(), src="bot", epoch=7, seq=seq)))
+
+    def say(head, acknowledged):
+        beat = Beat("bot", 7, time.time(), 1, head, head, 1, 9, {}, acknowledged=acknowledged)
+        push.send(encode(beat))
+
+    send(1, 10)
+    sidecar.until(lambda: applied(sidecar) == 10)
+    sidecar.stop()
+    older = (sidecar.state_dir / "ledger.db").read_bytes()
+    sidecar.start()
+    send(11, 50)
+    sidecar.until(lambda: applied(sidecar) == 50)
+    sidecar.kill()
+    (sidecar.state_dir / "ledger.db").write_bytes(older)
+    (sidecar.state_dir / "ledger.db-wal").unlink()
+    sidecar.start()
+    say(head=60, acknowledged=50)
+    send(11, 60)
+    sidecar.until(lambda: applied(sidecar) == 60)
+    say(head=60, acknowledged=50)
+    assert sidecar.value("telemetry_publisher_refilled_total", publisher="bot") == 40
+    sidecar.until(lambda: sidecar.events("the state is older"))
+    assert sidecar.stop() == 0
+    (line,) = sidecar.events("the state is older")
+    assert (line["level"], line["publisher"], line["epoch"]) == ("warning", "bot", 7)
+    assert (line["committed"], line["was_told"]) == (10, 50)
+    assert (line["come_again"], line["lost"]) == (40, 0)
+    assert "metrics-sidecar backup" in line["event"]
+
+
+def test_a_second_sidecar_on_the_same_state_ends_with_one_line_and_is_counted(
+    sidecar, start_sidecar
+):
     second = start_sidecar(folder=sidecar.folder, wait=False)
     assert second.process.wait(20) == 2
     (line,) = [
@@ -267,6 +318,10 @@ def test_a_second_sidecar_on_the_same_state_ends_with_one_line(sidecar, start_si
     assert str(sidecar.process.pid) in line
     assert "SIDECAR_STATE_DIR" in line
     assert sidecar.get("/health").status_code == 200
+    sidecar.until(lambda: sidecar.value("telemetry_state_refused_total") == 1)
+    (line,) = sidecar.events("another sidecar, or a restore, was refused")
+    assert (line["level"], line["refused"]) == ("warning", 1)
+    assert "SIDECAR_STATE_DIR" in line["event"]
 
 
 def test_a_sidecar_takes_over_the_state_of_one_that_is_ending(sidecar, start_sidecar):
@@ -293,6 +348,24 @@ def test_two_publishers_with_one_name_are_both_counted(sidecar):
     sidecar.until(lambda: known(sidecar)["epochs"] == 0)
 
 
+def test_two_publishers_with_one_name_are_told_with_the_cure_and_shown(sidecar):
+    def shown():
+        return sidecar.value("telemetry_publisher_instances", publisher="bot")
+
+    with (
+        Publisher(sidecar.zmq_address, source="bot") as one,
+        Publisher(sidecar.zmq_address, source="bot") as other,
+    ):
+        sidecar.until(lambda: sidecar.events("several publishers use this name"))
+        sidecar.until(lambda: shown() == 2)
+        epochs = {one.epoch, other.epoch}
+    sidecar.until(lambda: shown() == 0)
+    (line,) = sidecar.events("several publishers use this name")
+    assert (line["level"], line["publisher"], set(line["epochs"])) == ("warning", "bot", epochs)
+    assert "`source=`" in line["event"]
+    assert "WEBAPP_PUBLISHER_ID" in line["event"]
+
+
 def test_a_clock_that_is_set_back_counts_nothing_twice_and_loses_nothing_in_silence(start_sidecar):
     sidecar = start_sidecar(**wrapper(CLOCK_OF_ITS_OWN))
     with Publisher(sidecar.zmq_address, source="bot") as publisher:
@@ -309,6 +382,84 @@ def test_a_clock_that_is_set_back_counts_nothing_twice_and_loses_nothing_in_sile
     )
     assert found["lost"]["rejected"] > 0
     assert health(sidecar)[0] == "ok"
+    sidecar.until(lambda: sidecar.events("rejected input"))
+    line = sidecar.events("rejected input")[-1]
+    assert line["publisher"] == "bot"
+    there, ahead, here = re.fullmatch(
+        r"ts is (\S+Z), (3\d{3}\.\d) s ahead of the sidecar's clock \((\S+Z)\), at most 10: "
+        "check NTP on both machines",
+        line["latest"],
+    ).groups()
+    between = datetime.fromisoformat(there) - datetime.fromisoformat(here)
+    assert between.total_seconds() == pytest.approx(float(ahead), abs=1)
+
+
+class Clock:
+    """This process's own, as its publishers read it; the sidecar has another."""
+
+    def __init__(self, monkeypatch):
+        self.offset_s = 0
+        read, read_ns = time.time, time.time_ns
+        monkeypatch.setattr(time, "time", lambda: read() + self.offset_s)
+        monkeypatch.setattr(time, "time_ns", lambda: read_ns() + self.offset_s * 10**9)
+
+
+def test_a_publisher_whose_clock_is_set_back_within_a_life_goes_on_in_order(sidecar, monkeypatch):
+    clock = Clock(monkeypatch)
+    with Publisher(sidecar.zmq_address, source="bot") as publisher:
+        publish(publisher, 500)
+        sidecar.until(lambda: applied(sidecar) == 500)
+        newest_s = sidecar.value("last_trade_ts_seconds")
+        clock.offset_s = -3_600
+        publish(publisher, 500)
+        sidecar.until(lambda: applied(sidecar) == 1_000)
+        found = known(sidecar)
+        assert (found["epoch"], found["last_seq"]) == (publisher.epoch, 1_000)
+        assert found["open"]
+        assert publisher.close(10) == 0
+    found = known(sidecar)
+    assert (found["published"], found["applied"], found["residue"]) == (1_000, 1_000, 0)
+    assert (found["duplicates"], sum(found["lost"].values())) == (0, 0)
+    assert sidecar.value("last_trade_ts_seconds") < newest_s - 3_000
+
+
+@pytest.mark.parametrize("durable", [True, False])
+def test_a_publisher_whose_clock_is_set_back_between_two_lives_is_the_latest_and_exact(
+    sidecar, monkeypatch, tmp_path, durable
+):
+    clock = Clock(monkeypatch)
+    journal_dir = tmp_path / "journal" if durable else None
+    first = Publisher(sidecar.zmq_address, source="bot", journal_dir=journal_dir)
+    publish(first, 500)
+    sidecar.until(lambda: applied(sidecar) == 500)
+    sidecar.kill()
+    publish(first, 500)
+    left = first.close(0)
+    assert left >= 500
+    clock.offset_s = -3_600
+    with Publisher(sidecar.zmq_address, source="bot", journal_dir=journal_dir) as second:
+        publish(second, 700)
+        sidecar.start()
+        wanted = 1_700 if durable else 1_200
+        sidecar.until(lambda: applied(sidecar) == wanted)
+        sidecar.until(lambda: known(sidecar)["epoch"] == second.epoch)
+        found = known(sidecar)
+        assert (found["last_seq"], found["open"], found["capacity"]) == (700, True, 65_536)
+        assert second.close(10) == 0
+    found = known(sidecar)
+    assert (found["published"], found["applied"], found["residue"]) == (wanted, wanted, 0)
+    assert sum(found["lost"].values()) == 0
+
+
+def test_the_space_that_is_left_on_the_disk_of_the_state_is_shown_as_it_shrinks(sidecar):
+    def is_shown():
+        shown = sidecar.value("telemetry_state_free_bytes")
+        return abs(shown - shutil.disk_usage(sidecar.state_dir).free) < 64 * 2**20
+
+    sidecar.until(is_shown)
+    with tempfile.TemporaryFile(dir=sidecar.folder) as file:
+        os.posix_fallocate(file.fileno(), 0, 512 * 2**20)
+        sidecar.until(is_shown)
 
 
 class Watch(threading.Thread):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
+from dataclasses import replace
 
 import pytest
 import zmq
@@ -162,7 +163,10 @@ def test_whatever_comes_is_accounted_for_and_a_restart_changes_nothing(line, bat
             before.applied,
             before.rejected,
         )
-        assert after.publishers == before.publishers
+        assert after.publishers == {
+            name: replace(each, instances=0)  # who runs now is not known before it is heard
+            for name, each in before.publishers.items()
+        }
         assert after.symbols == before.symbols
 
 

@@ -59,6 +59,16 @@ def test_a_name_that_is_needed_is_taken_from_who_is_spent_and_silent_the_longest
     assert "publisher/b" not in ledger.rows()
 
 
+def test_what_was_refilled_of_a_name_that_is_folded_stays_in_the_sum():
+    ledger = Ledger()
+    ledger.beat(Beat("a", 1, NOW_S, 1, 1, 1, 1, 9, {}, acknowledged=1), NOW_S)
+    for name in ("a", "b", "c"):
+        live_once(ledger, name)
+    names = shown(ledger)
+    assert names.keys() == {"b", OTHER, "c"}
+    assert [names[name].refilled for name in ("b", OTHER, "c")] == [0, 1, 0]
+
+
 def test_sums_over_all_names_never_go_down_however_many_come():
     ledger = Ledger()
     for number in range(20):

@@ -120,9 +120,11 @@ def _answer() -> list[object]:
         ),
         _count(
             "Residue",
-            "Published events that are neither applied, nor lost, nor waiting, or are so twice. It "
-            "is always 0; anything else is a defect of the sidecar, and an alert.",
-            f"sum(abs(telemetry_publisher_residue{{@}}) or {ZERO})",
+            "Published events that are neither applied, nor lost, nor waiting, or are so twice; or "
+            "trades in the totals and in no account. It is always 0; anything else is a defect of "
+            "the sidecar, and an alert.",
+            "max(sum(abs(telemetry_publisher_residue{@})) or abs(telemetry_residue{@})"
+            f" or {ZERO})",
             DANGER,
         ),
         _count(

@@ -13,14 +13,17 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Final
 
 from chaos import report
 from chaos.actions import ACTIONS
-from chaos.cast import BOTS
+from chaos.cast import BOTS, ChaosError
 from chaos.faulty import FAULTS
 from chaos.points import POINTS
 from chaos.rounds import Plan, Rounds
 from chaos.world import World
+
+LONG_RUN_KILLS: Final = 500
 
 
 def main() -> int:
@@ -48,20 +51,29 @@ def main() -> int:
 
 
 def _run(rounds: Rounds, progress: report.Progress) -> str | None:
-    """Rounds until there are kills enough or no time is left; what is broken, or None."""
+    """All rounds; what is broken, or None."""
+    problems = []
     try:
-        rounds.begin()
-        while rounds.world.kills.total() < progress.kills_wanted:
-            if time.monotonic() > progress.began_s + progress.seconds_max:
-                break
-            rounds.run_one()
-            progress.tell(rounds)
-        rounds.end()
+        _run_all(rounds, progress)
     except AssertionError as error:
-        return str(error) or "an assertion of the harness itself failed"
+        problems = [str(error) or "an assertion of the harness itself failed"]
     except KeyboardInterrupt:
-        return "interrupted by hand"
-    return None
+        problems = ["interrupted by hand"]
+    return "\n".join([*problems, *rounds.world.deaths]) or None
+
+
+def _run_all(rounds: Rounds, progress: report.Progress) -> None:
+    """Until there are kills enough or no time is left."""
+    rounds.begin()
+    while rounds.world.kills.total() < progress.kills_wanted:
+        if time.monotonic() > progress.began_s + progress.seconds_max:
+            break
+        rounds.run_one()
+        progress.tell(rounds)
+    rounds.end()
+    everything = rounds.plan.older_states and progress.kills_wanted >= LONG_RUN_KILLS
+    if everything and (missing := {*ACTIONS, "older-state", "day-of-silence"} - rounds.done.keys()):
+        raise ChaosError(f"so long a run, and never done: {', '.join(sorted(missing))}")
 
 
 def _plan(options: argparse.Namespace) -> Plan:
@@ -80,7 +92,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=3600, help="or after so long")
     parser.add_argument("--seed", type=int, default=0, help="the schedule (default: a random one)")
     parser.add_argument("--rate", type=int, default=1500, help="trades a second of each bot")
-    parser.add_argument("--settle", type=float, default=20, help="how long peace may take, seconds")
+    parser.add_argument(
+        "--settle", type=float, default=20, help="how long a difference may stay, s"
+    )
     parser.add_argument("--epochs", type=int, help="a table of so few lives, so that it forgets")
     parser.add_argument("--only", help=f"these actions: {', '.join(ACTIONS)}")
     parser.add_argument("--point", help="only points whose name contains this")

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Final
 
 from chaos.cast import Actor, Bot
-from chaos.control import Control
 from chaos.points import POINTS, numbers
 from chaos.recovery import Journal, read_journals, tear
 from chaos.world import World, pause_s
@@ -53,12 +52,15 @@ class Stage:
             self.world.start_sidecar()
 
     def arm(self, actor: Actor, when: str) -> bool:
-        """Arm one of the actor's points; False when none is to be used."""
+        """Arm one of those points of the actor that were so the least; False when there is none."""
         kind = "bot" if isinstance(actor, Bot) else "sidecar"
         candidates = [each for each in numbers(kind, when) if each in self.points]
         if not candidates:
             return False
-        point = self.dice.choice(candidates)
+        armed = self.world.armed
+        self.dice.shuffle(candidates)
+        point = min(candidates, key=lambda number: armed[POINTS[number - 1].name])
+        armed[POINTS[point - 1].name] += 1
         actor.control.arm(point, self.dice.randint(1, POINTS[point - 1].passings_max))
         return True
 
@@ -74,7 +76,6 @@ def kill_at_point(stage: Stage, actor: Actor) -> None:
     if stage.arm(actor, "load") and actor.dies_within(POINT_WAIT_S):
         stage.world.bury(actor)
     else:
-        stage.world.missed[POINTS[actor.control.words[Control.POINT] - 1].name] += 1
         stage.world.kill(actor)
     stage.restart(actor)
 

@@ -47,6 +47,7 @@ class Actor:
     control: Control
     pid: int = 0
     pidfd: int = -1
+    started_s: float = 0.0
     died_at: int = 0
     heard_all: threading.Event = field(default_factory=threading.Event)
 

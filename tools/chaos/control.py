@@ -20,12 +20,18 @@ QUIT: Final = 2
 
 
 class Control:
-    """One actor's page: whether it runs, how fast, and at which passing of which point it dies."""
+    """One actor's page: whether it runs, how fast, and at which passing of which point it dies.
+
+    ``QUESTION`` is the number, below 256, of the pause in which it is asked how it stands. ``DAY``
+    is 1 until the sidecar has taken its next second of listening for as long as makes one silent.
+    """
 
     MODE: Final = 0
     RATE: Final = 1
     POINT: Final = 2
     COUNT: Final = 3
+    QUESTION: Final = 4
+    DAY: Final = 5
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -49,7 +55,7 @@ class Kind(IntEnum):
     ACCEPTED = 2  # epoch, seq, packed event
     REFUSED = 3
     SKIPPING = 4  # epoch, first, last; info: index of the reason
-    STATS = 5  # waiting, leftover, errors; info: 1 with a problem
+    STATS = 5  # waiting, leftover, errors; info: the question that it answers
     DYING = 6  # point
     CLOSED = 7  # not settled
 

@@ -15,11 +15,13 @@ from typing import Any, Final
 import msgspec
 import zmq
 
+from chaos.cast import ChaosError
 from chaos.control import RECORD, Report
 from chaos.recovery import Key, Offsets
 
 _READ_BYTES: Final = RECORD.size * 4096
 _POLL_MS: Final = 20
+_END_S_MAX: Final = 60.0
 
 
 class Ears:
@@ -42,7 +44,7 @@ class Ears:
     def close(self) -> None:
         """End the thread."""
         self._ending.set()
-        self._thread.join()
+        self._thread.join(_END_S_MAX)
 
     def _run(self) -> None:
         while not self._ending.is_set():
@@ -89,7 +91,8 @@ class Promises:
         """The state becomes an older one; nobody acknowledges now. Drops what is on its way too."""
         done = threading.Event()
         self._orders.append(done)
-        done.wait()
+        if not done.wait(_END_S_MAX):
+            raise ChaosError("nobody listens to acknowledgements any more")
 
     def broken_by(self, offsets: Offsets) -> list[str]:
         """What was promised, and is not in a state that is left behind."""
@@ -103,8 +106,8 @@ class Promises:
     def close(self) -> None:
         """End the thread."""
         self._ending.set()
-        self._thread.join()
-        self._context.term()
+        self._thread.join(_END_S_MAX)
+        self._context.destroy(linger=0)  # and what is left open by a thread that died
 
     def _open(self) -> zmq.Socket[bytes]:
         socket: zmq.Socket[bytes] = self._context.socket(zmq.SUB)

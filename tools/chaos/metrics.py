@@ -9,13 +9,14 @@ import http.client
 import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import Final
 
 Readings = Mapping[str, float]
 SAMPLE_S: Final = 0.02
 REQUEST_S_MAX: Final = 2.0
 VIOLATIONS_MAX: Final = 20
+END_S_MAX: Final = 60.0
 _RECEIVED_AS: Final = ("duplicates", "gaps", "beats", "skips", "turned_away")
 _OF_THE_PROCESS: Final = ("process_", "python_")
 
@@ -49,28 +50,32 @@ class Reader:
             self._connection = None
 
 
-def parse(text: str) -> dict[str, float]:
-    """Each sample by its name and labels, as written."""
-    values = {}
-    for line in text.splitlines():
-        if not line.startswith("#"):
-            name, _, value = line.rpartition(" ")
-            values[name] = float(value)
-    return values
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One reading: each sample by its name and labels, as written.
+
+    ``counters`` are those of them that never go down: counters and the parts of histograms.
+    """
+
+    values: dict[str, float] = field(default_factory=dict)
+    counters: dict[str, float] = field(default_factory=dict)
 
 
-def counters(text: str) -> dict[str, float]:
-    """Only the samples that never go down: counters and the parts of histograms."""
-    values = {}
+def parse(text: str) -> Page:
+    """A page, in one pass."""
+    page = Page()
+    values, counters = page.values, page.counters
     counting = False
     for line in text.splitlines():
-        if line.startswith("# TYPE "):
-            name, kind = line.split()[2:4]
+        if not line.startswith("#"):
+            name, _, figure = line.rpartition(" ")
+            values[name] = value = float(figure)
+            if counting:
+                counters[name] = value
+        elif line.startswith("# TYPE "):
+            _, _, name, kind = line.split()
             counting = kind in ("counter", "histogram") and not name.startswith(_OF_THE_PROCESS)
-        elif counting and not line.startswith("#"):
-            name, _, value = line.rpartition(" ")
-            values[name] = float(value)
-    return values
+    return page
 
 
 def sample(name: str, **labels: str) -> str:
@@ -103,58 +108,72 @@ def _sum_of(values: Readings, beginning: str) -> float:
     return sum(value for name, value in values.items() if name.startswith(beginning))
 
 
+class Watch:
+    """What must hold from one reading to the next, over all lives of a sidecar on one state."""
+
+    def __init__(self, sources: Sequence[str]) -> None:
+        self._sources = sources
+        self._highest: dict[str, float] = {}
+
+    def begin_again(self, figures: Readings) -> None:
+        """Go on from an older state, of which /metrics said this."""
+        self._highest = {name: figures[name] for name in self._highest if name in figures}
+
+    def take(self, text: str) -> list[str]:
+        """Each counter that went down or vanished, each account that does not balance.
+
+        The highest values outlive the sidecar: one that begins at 0 after a start went down.
+        """
+        page = parse(text)
+        problems = unbalanced(page.values, self._sources)
+        for name, value in self._highest.items():
+            seen = page.counters.get(name)
+            if seen is None:
+                problems.append(f"{name} was {value:g} and is gone")
+            elif seen < value:
+                problems.append(f"{name} went down from {value:g} to {seen:g}")
+        self._highest.update(page.counters)
+        return problems
+
+
 class Sampler:
-    """Reads /metrics every 20 ms; notes what went down, vanished, or does not balance."""
+    """Reads /metrics every 20 ms, or as often as it is answered; notes what must not be."""
 
     def __init__(self, port: int, sources: Sequence[str]) -> None:
         self._reader = Reader(port)
-        self._sources = sources
-        self._highest: dict[str, float] = {}
-        self._life = 0
+        self._watch = Watch(sources)
+        self._put_back: Readings = {}
         self._ending = threading.Event()
         self.samples = 0
         self.violations: list[str] = []
         self._thread = threading.Thread(target=self._run, name="sampler", daemon=True)
         self._thread.start()
 
-    def new_life(self) -> None:
-        """Forget what was: the state is put back to an older one, and nobody serves now."""
-        self._life += 1
+    def new_life(self, figures: Readings) -> None:
+        """The state is put back to an older one, which had these figures; nobody serves now."""
+        self._put_back = dict(figures)
 
     def close(self) -> None:
         """End the thread."""
         self._ending.set()
-        self._thread.join()
+        self._thread.join(END_S_MAX)
         self._reader.close()
 
     def _run(self) -> None:
-        life = 0
-        while not self._ending.wait(SAMPLE_S):
-            asked_in = self._life
+        life = self._put_back
+        due_s = time.monotonic()
+        while not self._ending.wait(due_s - time.monotonic()):
+            asked_in = self._put_back
             text = self._reader.text()
-            if asked_in != self._life or text is None:
-                continue
-            if life != asked_in:
-                life = asked_in
-                self._highest.clear()
-            self.samples += 1
-            self._take(text)
+            if asked_in is self._put_back and text is not None:
+                if life is not asked_in:
+                    life = asked_in
+                    self._watch.begin_again(life)
+                self._take(text)
+            due_s = max(due_s + SAMPLE_S, time.monotonic())
 
     def _take(self, text: str) -> None:
-        found = counters(text)
-        highest = self._highest
         at = time.strftime("%H:%M:%S")
-        for name, value in highest.items():
-            seen = found.get(name)
-            if seen is None:
-                self._note(f"{at} {name} was {value:g} and is gone")
-            elif seen < value:
-                self._note(f"{at} {name} went down from {value:g} to {seen:g}")
-        highest.update(found)
-        for problem in unbalanced(parse(text), self._sources):
-            self._note(f"{at} {problem}")
-
-    def _note(self, violation: str) -> None:
-        with suppress(IndexError):
-            if len(self.violations) < VIOLATIONS_MAX:
-                self.violations.append(violation)
+        problems = [f"{at} {problem}" for problem in self._watch.take(text)]
+        self.violations += problems[: VIOLATIONS_MAX - len(self.violations)]
+        self.samples += 1  # after the rest: who waits for one more waits for what it found

@@ -35,7 +35,8 @@ class Point:
     @property
     def name(self) -> str:
         """As shown in the summary."""
-        return f"{self.actor}: {self.place} {self.target.partition(':')[2]}"
+        phase = "" if self.when == "load" else f" ({self.when})"
+        return f"{self.actor}: {self.place} {self.target.partition(':')[2]}{phase}"
 
 
 _STORE: Final = "metrics_sidecar.store_durable:DurableStore"
@@ -159,12 +160,12 @@ class Fuse:
     def _inside(self, pack_slot: Callable[..., None], point: int) -> Callable[..., None]:
         """Half of the slot is written, and no more."""
 
-        def passing(memory: bytearray, offset: int, body: bytes, checksum: int) -> None:
+        def passing(memory: bytearray, offset: int, numbers: bytes, *rest: object) -> None:
             if self.burns(point):
-                half = len(body) // 2
-                memory[offset : offset + half] = body[:half]
+                half = len(numbers) // 2
+                memory[offset : offset + half] = numbers[:half]
                 self.die(point)
-            pack_slot(memory, offset, body, checksum)
+            pack_slot(memory, offset, numbers, *rest)
 
         return passing
 

@@ -17,6 +17,7 @@ from typing import Final
 
 _CHUNK_BYTES: Final = 65_536
 _TICK_MS: Final = 20
+_END_S_MAX: Final = 60.0
 _NO_LINGER: Final = struct.pack("ii", 1, 0)
 
 
@@ -66,7 +67,7 @@ class Proxy:
     def close(self) -> None:
         """End the thread and every connection."""
         self._closing = True
-        self._thread.join()
+        self._thread.join(_END_S_MAX)
 
     def _run(self) -> None:
         while not self._closing:

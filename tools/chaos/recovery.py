@@ -52,6 +52,8 @@ def read_offsets(directory: Path) -> Offsets:
     if not path.exists():
         return Offsets()
     with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=2)) as connection:
+        if not connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'rows'").fetchall():
+            return Offsets()  # it was killed while it made its first one
         rows = connection.execute(
             "SELECT key, value FROM rows WHERE key LIKE 'epoch/%' OR key LIKE 'spent/%'"
         ).fetchall()

@@ -8,11 +8,13 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from chaos.metrics import sample
+from chaos.metrics import Readings, sample
+from chaos.points import POINTS
 from chaos.rounds import Rounds
 from trade_telemetry import LossReason
 
@@ -47,9 +49,9 @@ class Progress:
 
 
 def summary(rounds: Rounds, seconds: float, problem: str | None) -> dict[str, Any]:
-    """All figures of a run; those of the sidecar with what older copies of its state undid."""
+    """All figures of a run; those of the sidecar as /metrics shows them at the end."""
     world = rounds.world
-    publishers = _Sums(rounds)
+    sidecar_s = world.sidecar_s()
     return {
         "verdict": "passed" if problem is None else "FAILED",
         "problem": problem,
@@ -58,38 +60,43 @@ def summary(rounds: Rounds, seconds: float, problem: str | None) -> dict[str, An
         "seconds": round(seconds, 1),
         "kills": world.kills.total(),
         "kills_by_point": dict(sorted(world.kills.items())),
-        "points_not_passed_in_time": dict(sorted(world.missed.items())),
+        "points_armed_and_not_passed_in_time": dict(sorted((world.armed - world.kills).items())),
+        "points_never_passed": {
+            p.name: f"armed {world.armed[p.name]} times"
+            for p in POINTS
+            if p.name not in world.kills
+        },
         "actions": dict(sorted(rounds.done.items())),
         "events_accepted": world.oracle.accepted,
         "events_refused": world.oracle.refused,
-        "published": publishers.of("published_total"),
-        "applied": publishers.of("applied_total"),
-        "waiting_in_dead_memories": publishers.of("waiting"),
-        "lost": {str(reason): publishers.of("lost_total", reason=reason) for reason in LossReason},
-        "duplicates": publishers.of("duplicates_total"),
-        "gaps_resent": publishers.of("gaps_total"),
+        **_accounts(world.sources, rounds.figures),
+        "undone_by_older_states": _accounts(world.sources, rounds.undone),
         "suspects_that_had_arrived": world.oracle.acquitted,
         "older_states_cost": rounds.cost,
         "acknowledgements_heard": world.promises.count,
         "samples": world.sampler.samples,
+        "samples_a_second": round(world.sampler.samples / sidecar_s, 1) if sidecar_s else 0,
         "settling_s_max": round(rounds.settling_s_max, 2),
     }
 
 
-class _Sums:
-    """Figures of all publishers together, over all lives of the state."""
+def _accounts(sources: Sequence[str], figures: Readings) -> dict[str, Any]:
+    """The sums of what is said of each publisher."""
 
-    def __init__(self, rounds: Rounds) -> None:
-        self._rounds = rounds
-
-    def of(self, name: str, **labels: str) -> int:
-        """The sum of one figure."""
-        rounds = self._rounds
+    def of(name: str, **labels: str) -> int:
         names = [
-            sample(f"telemetry_publisher_{name}", publisher=source, **labels)
-            for source in rounds.world.sources
+            sample(f"telemetry_publisher_{name}", publisher=source, **labels) for source in sources
         ]
-        return sum(int(rounds.figures.get(each, 0)) + rounds.undone[each] for each in names)
+        return sum(int(figures.get(each, 0)) for each in names)
+
+    return {
+        "published": of("published_total"),
+        "applied": of("applied_total"),
+        "waiting_in_dead_memories": of("waiting"),
+        "lost": {str(reason): of("lost_total", reason=reason) for reason in LossReason},
+        "duplicates": of("duplicates_total"),
+        "gaps_resent": of("gaps_total"),
+    }
 
 
 def tell(figures: dict[str, Any], file: Path | None) -> None:
@@ -97,14 +104,18 @@ def tell(figures: dict[str, Any], file: Path | None) -> None:
     if file is not None:
         file.write_text(json.dumps(figures, indent=1) + "\n")
     print()
-    for name, value in figures.items():
-        if isinstance(value, dict):
-            print(f"{name.replace('_', ' ')}:")
-            for key, count in value.items():
-                print(f"  {count:>8,}  {key}")
-        elif name != "problem":
-            shown = f"{value:,}" if isinstance(value, int) and name != "seed" else value
-            print(f"{name.replace('_', ' ')}: {shown}")
+    _print({name: value for name, value in figures.items() if name != "problem"}, "")
     if figures["problem"]:
         print(f"\nround {figures['rounds']}, seed {figures['seed']}:\n{figures['problem']}")
     sys.stdout.flush()
+
+
+def _print(figures: dict[str, Any], indent: str) -> None:
+    for name, value in figures.items():
+        label = name.replace("_", " ") if name.isidentifier() else name
+        if isinstance(value, dict):
+            print(f"{indent}{label}:" if value else f"{indent}{label}: none")
+            _print(value, indent + "  ")
+        else:
+            number = isinstance(value, int) and name != "seed"
+            print(f"{indent}{label}: {f'{value:,}' if number else value}")

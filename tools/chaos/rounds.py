@@ -6,39 +6,54 @@ Between rounds the state may be put back to an older copy, which the oracle fore
 from __future__ import annotations
 
 import random
+import sqlite3
 import time
 from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from chaos.actions import ACTIONS, Stage, mend
 from chaos.cast import Bot, ChaosError
-from chaos.control import PAUSE, RUN
+from chaos.control import PAUSE, RUN, Control
 from chaos.metrics import Readings, parse
 from chaos.oracle import Kept
 from chaos.points import POINTS
-from chaos.recovery import Key, copy_state, put_state_back, read_offsets
+from chaos.recovery import Key, Offsets, copy_state, put_state_back, read_offsets
 from chaos.settle import compare
 from chaos.world import World, pause_s
 
 ACTIONS_A_ROUND: Final = (4, 9)
 BETWEEN_S: Final = 0.15
 COPIES_MAX: Final = 3
-OLDER_STATE_SHARE: Final = 0.12
-COPY_SHARE: Final = 0.25
+BETWEEN_ROUNDS: Final = {"older-state": 1, "copy": 2, "day-of-silence": 1, "nothing": 4}
 LOOK_AGAIN_S: Final = 0.02
+PEACE_S_MAX: Final = 120.0
+SAMPLES_A_SECOND_MIN: Final = 1.0
+"""Of /metrics, while a sidecar runs: only a sampler that is dead or stuck reads less."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What may happen: names of actions, numbers of points, and how long peace may take."""
+    """What may happen: names of actions, numbers of points.
+
+    ``settle_s`` is how long nothing may change once nobody has anything to send, if it is wrong.
+    """
 
     actions: tuple[str, ...] = tuple(ACTIONS)
     points: tuple[int, ...] = tuple(range(1, len(POINTS) + 1))
     older_states: bool = True
     settle_s: float = 20.0
     per_round: tuple[int, int] = ACTIONS_A_ROUND
+
+
+def dealt(weights: Mapping[str, int], dice: random.Random) -> Iterator[str]:
+    """Names without end, in any order; each as often as it weighs before all begin anew."""
+    while True:
+        deck = [name for name, weight in weights.items() for _ in range(weight)]
+        dice.shuffle(deck)
+        yield from deck
 
 
 @dataclass(slots=True)
@@ -64,8 +79,17 @@ class Rounds:
     done: Counter[str] = field(default_factory=Counter)
     figures: Readings = field(default_factory=dict)
     undone: Counter[str] = field(default_factory=Counter)
+    _offsets: Offsets = field(default_factory=Offsets)
     _ghosts: list[tuple[Bot, str, bytes]] = field(default_factory=list)
     _copies: list[Copy] = field(default_factory=list)
+    _actions: Iterator[str] = field(init=False)
+    _between: Iterator[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Shuffle."""
+        weights = {name: ACTIONS[name][0] for name in self.plan.actions}
+        self._actions = dealt(weights, random.Random(f"{self.seed}/actions"))  # noqa: S311
+        self._between = dealt(BETWEEN_ROUNDS, random.Random(f"{self.seed}/between"))  # noqa: S311
 
     def begin(self) -> None:
         """Start everything."""
@@ -80,17 +104,16 @@ class Rounds:
         stage = Stage(self.world, dice, self.plan.points, self._ghosts)
         self.world.set_rates(dice)
         self.world.set_mode(RUN)
-        weights = [ACTIONS[name][0] for name in self.plan.actions]
         for _ in range(dice.randint(*self.plan.per_round)):
             pause_s(dice, BETWEEN_S)
-            (name,) = dice.choices(self.plan.actions, weights)
+            name = next(self._actions)
             self.done[name] += 1
             ACTIONS[name][1](stage)
             self.world.check_alive()
         mend(stage)
         self.settle()
         if self.plan.older_states:
-            self._older_states(stage)
+            self._between_rounds(stage)
 
     def end(self) -> None:
         """Everybody ends in the ordinary way, and nothing is left."""
@@ -102,20 +125,35 @@ class Rounds:
         self.world.quit(self.world.sidecar)
         self.world.start_sidecar()
         self.settle()
+        samples, seconds = self.world.sampler.samples, self.world.sidecar_s()
+        if samples < SAMPLES_A_SECOND_MIN * seconds:
+            raise ChaosError(f"/metrics was read {samples} times in {seconds:.0f} s of the sidecar")
 
     def settle(self) -> None:
-        """Wait until nothing waits and all is equal; at most the plan's seconds."""
+        """Wait until nothing waits and all is equal; a difference that stays is a defect.
+
+        How long something may wait is generous, for a slow machine is none.
+        """
         world = self.world
         world.set_mode(PAUSE)
-        began_s = time.monotonic()
-        differences = ["nothing was read"]
-        while differences:
+        samples = world.sampler.samples
+        began_s = since_s = time.monotonic()
+        told: list[str] = []
+        while True:
             world.check_alive()
+            unrest = self._unrest(samples) or self._read()
+            differences = unrest or compare(
+                world.oracle, world.sources, self._offsets, self.figures
+            )
             self._check_broken()
-            if time.monotonic() > began_s + self.plan.settle_s:
+            if not differences:
+                break
+            now_s = time.monotonic()
+            if unrest or differences != told:
+                told, since_s = differences, now_s
+            if now_s > min(since_s + self.plan.settle_s, began_s + PEACE_S_MAX):
                 raise ChaosError("not settled:\n" + "\n".join(differences))
             time.sleep(LOOK_AGAIN_S)
-            differences = self._unrest() or self._differences()
         self._check_figures()
         taken_s = time.monotonic() - began_s
         self.settling_s += taken_s
@@ -129,25 +167,32 @@ class Rounds:
         if broken:
             raise ChaosError("\n".join(broken))
 
-    def _unrest(self) -> list[str]:
-        """Which bots still have something to send, by their own word."""
+    def _unrest(self, samples: int) -> list[str]:
+        """Which bots still have something to send, by their own word; whether nobody sampled."""
         unrest = []
+        if self.world.sampler.samples <= samples:
+            unrest.append("the sampler reads nothing")
         for bot in self.world.bots:
-            stats = bot.life.stats if bot.life else None
+            stats = self.world.standing(bot)
             if bot.runs and (stats is None or stats.first or stats.second):
                 unrest.append(f"{bot.name}: says {stats and (stats.first, stats.second)} wait")
         return unrest
 
-    def _differences(self) -> list[str]:
+    def _read(self) -> list[str]:
+        """Read offsets and figures of one moment; why that cannot be done now."""
         world = self.world
-        before = read_offsets(world.state_dir)
-        text = world.reader.text()
+        try:
+            before = read_offsets(world.state_dir)
+            text = world.reader.text()
+            after = read_offsets(world.state_dir)
+        except sqlite3.OperationalError as error:
+            return [f"the state cannot be read: {error}"]
         if text is None:
             return ["the sidecar does not answer"]
-        self.figures = parse(text)
-        if read_offsets(world.state_dir) != before:
+        if before != after:
             return ["the offsets move"]
-        return compare(world.oracle, world.sources, before, self.figures)
+        self._offsets, self.figures = before, parse(text).values
+        return []
 
     def _check_figures(self) -> None:
         """What must never happen by a kill."""
@@ -161,12 +206,27 @@ class Rounds:
             if bot.runs and bot.life and bot.life.stats and bot.life.stats.third:
                 raise ChaosError(f"{bot.name}: its sender failed {bot.life.stats.third} times")
 
-    def _older_states(self, stage: Stage) -> None:
-        share = stage.dice.random()
-        if share < OLDER_STATE_SHARE and self._copies:
+    def _between_rounds(self, stage: Stage) -> None:
+        name = next(self._between)
+        if name == "older-state" and self._copies:
             self._put_back(stage, stage.dice.choice(self._copies))
-        elif share > 1 - COPY_SHARE:
+        elif name == "copy":
             self._copy(stage)
+        elif name == "day-of-silence":
+            self._pass_day(stage)
+
+    def _pass_day(self, stage: Stage) -> None:
+        """A day in which nobody is heard: all are settled, and who lives goes on where he was."""
+        world, words = self.world, self.world.sidecar.control.words
+        self.done["day-of-silence"] += 1
+        words[Control.DAY] = 1
+        while words[Control.DAY]:
+            world.check_alive()
+            time.sleep(LOOK_AGAIN_S)
+        if stage.dice.random() < 0.5:
+            world.kill(world.sidecar)
+            stage.restart(world.sidecar)
+        self.settle()
 
     def _copy(self, stage: Stage) -> None:
         world = self.world
@@ -190,7 +250,7 @@ class Rounds:
         for name, value in self.figures.items():
             self.undone[name] += int(value - copy.figures.get(name, 0))
         world.promises.forget()
-        world.sampler.new_life()
+        world.sampler.new_life(copy.figures)
         self._copies = [copy]
         self._ghosts.clear()
         world.start_sidecar()

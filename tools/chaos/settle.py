@@ -18,7 +18,7 @@ from chaos.recovery import Offsets
 from trade_telemetry import LossReason
 
 NANO = 10**9
-TRIALS_MAX = 2_000_000
+TRIALS_MAX = 300_000
 WEIGHT_BITS = 80
 
 _Part = tuple[int, LossReason, Range]

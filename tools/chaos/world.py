@@ -22,6 +22,7 @@ from typing import Final
 from chaos.actors import BotJob, SidecarJob
 from chaos.cast import Actor, Bot, BotKind, ChaosError
 from chaos.control import QUIT, RUN, Control, Kind, Report
+from chaos.deaths import note_deaths
 from chaos.events import event, life_seed
 from chaos.listening import Ears, Promises, records
 from chaos.metrics import Reader, Sampler
@@ -31,7 +32,10 @@ from chaos.proxy import Proxy
 from chaos.recovery import Journal, read_dead_offsets, read_journals
 from chaos.zygote import Zygote
 
-END_S_MAX: Final = 15.0
+END_S_MAX: Final = 60.0
+LISTEN_S: Final = 0.2
+PORTS: Final = 2_500
+QUESTIONS: Final = 256
 
 
 class World:
@@ -46,13 +50,17 @@ class World:
         self.rate = rate
         self.oracle = Oracle()
         self.kills: Counter[str] = Counter()
-        self.missed: Counter[str] = Counter()
+        self.armed: Counter[str] = Counter()
         self.broken: list[str] = []
+        self.deaths: list[str] = []
+        note_deaths(self.deaths)
+        self._lived_s = 0.0
+        self._question = 0
         self._copies = 0
         self.state_dir = folder / "state"
         self.state_dir.mkdir(parents=True)
         self.zygote = Zygote()
-        self._ports = _free_ports(3)
+        self._ports = _free_ports(3, random.Random(folder.name))  # noqa: S311 - no secret
         self.push_proxy, self.ack_proxy = Proxy(self._ports[0]), Proxy(self._ports[1])
         self.ears = Ears()
         self.promises = Promises(self._ports[1])
@@ -132,6 +140,7 @@ class World:
 
         actor.heard_all = self.ears.add(read, records(hear))
         self.ears.add(log_read, self._log(actor))
+        actor.started_s = time.monotonic()
         actor.pid = self.zygote.start(job, write, log_write)
         actor.pidfd = os.pidfd_open(actor.pid)
         os.close(write)
@@ -156,8 +165,9 @@ class World:
         """Wait for the end of an actor, hear all it said, look at what it left."""
         if not actor.dies_within(END_S_MAX):
             raise ChaosError(f"{actor.name} does not end")
-        if not actor.heard_all.wait(END_S_MAX):
-            raise ChaosError(f"{actor.name} is dead and its pipe is still open")
+        self._hear_out(actor)
+        if actor is self.sidecar:
+            self._lived_s = self.sidecar_s()
         code = self.zygote.reap(actor.pid)
         os.close(actor.pidfd)
         actor.pid, actor.pidfd = 0, -1
@@ -169,6 +179,12 @@ class World:
         elif code != 0:
             raise ChaosError(f"{actor.name} ended by itself with {code}: see {actor.name}.log")
         return self._examine_bot(actor) if isinstance(actor, Bot) else self._examine_state()
+
+    def _hear_out(self, actor: Actor) -> None:
+        deadline_s = time.monotonic() + END_S_MAX
+        while not actor.heard_all.wait(LISTEN_S):
+            if self.deaths or time.monotonic() > deadline_s:
+                raise ChaosError(f"{actor.name} is dead and its pipe is still open")
 
     def _examine_state(self) -> list[Journal]:
         self._copies += 1
@@ -202,12 +218,22 @@ class World:
             actor.signal(signal.SIGTERM)
         return self.bury(actor, what)
 
+    def sidecar_s(self) -> float:
+        """How long a sidecar ran, over all its lives."""
+        life_s = time.monotonic() - self.sidecar.started_s if self.sidecar.runs else 0.0
+        return self._lived_s + life_s
+
     def set_mode(self, mode: int) -> None:
-        """Let all bots run or pause."""
+        """Let all bots run or pause; those that pause are asked how they stand."""
+        self._question = (self._question + 1) % QUESTIONS
         for bot in self.bots:
-            if bot.life is not None:
-                bot.life.stats = None
+            bot.control.words[Control.QUESTION] = self._question
             bot.control.words[Control.MODE] = mode
+
+    def standing(self, bot: Bot) -> Report | None:
+        """What a bot answered in this pause; an older answer may still have been on its way."""
+        stats = bot.life.stats if bot.life else None
+        return stats if stats and stats.info == self._question else None
 
     def set_rates(self, dice: random.Random) -> None:
         """Let each bot publish slowly, as usual, or fast from now on."""
@@ -222,11 +248,24 @@ class World:
             resource.prlimit(actor.pid, resource.RLIMIT_FSIZE, (soft, hard))
 
     def check_alive(self) -> None:
-        """Raise if an actor ended without being killed."""
+        """Raise if an actor ended without being killed, or a thread of the harness died.
+
+        Who passed an armed point at the last moment may die only now: it is started again.
+        """
+        if self.deaths:
+            raise ChaosError("the harness itself is not whole")
         for actor in self.actors:
             if actor.runs and actor.dies_within(0):
                 self.bury(actor, "unexpected")
-                raise ChaosError(f"{actor.name} died and nobody killed it: see {actor.name}.log")
+                if not actor.died_at:
+                    raise ChaosError(f"{actor.name} died, nobody killed it: see {actor.name}.log")
+                self._start_again(actor)
+
+    def _start_again(self, actor: Actor) -> None:
+        if isinstance(actor, Bot):
+            self.start_bot(actor, mode=actor.control.words[Control.MODE])
+        else:
+            self.start_sidecar()
 
     def free_folder(self, name: str) -> Path:
         """A path for a copy, not there yet."""
@@ -250,11 +289,14 @@ class World:
             shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def _free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
+def _free_ports(count: int, dice: random.Random) -> list[int]:
+    """Just below those that the system lends: they stay free while the sidecar is dead."""
+    lent_from = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    ports: list[int] = []
+    while len(ports) < count:
+        port = dice.randrange(lent_from - PORTS, lent_from)
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            ports = [*ports, port] if port not in ports else ports
     return ports
 
 

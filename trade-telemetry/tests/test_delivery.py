@@ -32,7 +32,7 @@ class Life:
 
     def publish(self, count: int) -> None:
         for _ in range(count):
-            overwriting(self.ring).append(TRADE)
+            overwriting(self.ring).append_trade(TRADE)
 
     def send(self, count_max: int = 1_000) -> list[object]:
         """Trades as their sequence, beats as "beat N", skips as (first, last, reason)."""

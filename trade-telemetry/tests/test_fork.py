@@ -110,7 +110,7 @@ def test_a_fork_while_other_threads_publish(sidecar, tmp_path):
 WHILE_LOCKED = """
 locked, done = threading.Event(), threading.Event()
 def hold():
-    with publisher._intake.lock:
+    with publisher._intake.ring.lock:
         locked.set()
         done.wait()
 thread = threading.Thread(target=hold)

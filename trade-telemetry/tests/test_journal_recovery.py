@@ -44,7 +44,7 @@ def write_journal(directory: Path, *, capacity=CAPACITY, head=HEAD, tail=TAIL):
     """A journal left behind; its path and header."""
     ring = open_ring(directory, "bot/1", capacity)
     for seq in range(1, head + 1):
-        overwriting(ring).append(trade(seq))
+        overwriting(ring).append_trade(trade(seq))
     ring.trim(tail)
     ring.close(delete=False)
     return ring.path, Header("bot/1", ring.epoch, ring.since_s, capacity)
@@ -220,10 +220,10 @@ def test_slots_above_the_head_in_the_header_count(journal, written):
 def test_a_slot_of_an_earlier_lap_is_not_taken_for_this_one(tmp_path):
     ring = open_ring(tmp_path, "bot/1", CAPACITY)
     for seq in range(1, CAPACITY + 1):
-        ring.append(trade(seq))
+        ring.append_trade(trade(seq))
     before = ring.path.read_bytes()
     for seq in range(CAPACITY + 1, HEAD + 1):
-        overwriting(ring).append(trade(seq))
+        overwriting(ring).append_trade(trade(seq))
     ring.close(delete=False)
     content = bytearray(ring.path.read_bytes())
     for seq in (450, 451, HEAD):

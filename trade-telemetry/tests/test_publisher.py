@@ -8,9 +8,13 @@ import subprocess
 import sys
 import threading
 import time
+from decimal import Decimal
 
+import msgspec
 import pytest
 import zmq
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from trade_telemetry import (
     ConfigurationError,
@@ -19,6 +23,7 @@ from trade_telemetry import (
     Receipt,
     RefusalReason,
 )
+from trade_telemetry.messages import check_trade
 
 
 def sender_threads() -> list[str]:
@@ -33,6 +38,38 @@ def test_a_published_trade_arrives_stamped(sidecar):
         assert (trade.side, trade.qty, trade.symbol, trade.price) == ("buy", 3, "BTCUSDT", 64_000)
         assert (trade.src, trade.epoch, trade.seq) == ("bot", publisher.epoch, 1)
         assert before_s <= trade.ts <= time.time()
+
+
+def near(right, wrong):
+    return st.sampled_from(right) | st.sampled_from(right) | st.sampled_from(wrong)
+
+
+IN_A_YEAR_S = time.time() + 365 * 86_400
+
+
+@settings(max_examples=400)
+@given(
+    side=near(["buy", "sell"], ["hold", None, 1]),
+    qty=near([0.0, 1.5, 1e15], [2, Decimal(1), -5e-324, 2e15, math.nan, math.inf, True, "1"]),
+    ts=near([1e9, 5e-324, None], [5, 0.0, -1.0, IN_A_YEAR_S, 1e12, math.nan, "1"]),
+    symbol=near(["BTCUSDT", "A", None], ["", "B T", "A" * 25, 5, b"A", []]),
+    price=near([64_000.0, 5e-324, None], [1, 0.0, -1.0, math.nan, math.inf, True]),
+)
+def test_publish_takes_what_check_trade_takes_each_time(side, qty, ts, symbol, price):
+    with Publisher("ipc:///nobody-is-there", ack_address=None, capacity=2) as publisher:
+        for seq in (1, 2):  # the second time the symbol is known
+            before_s = time.time()
+            try:
+                wanted = check_trade(side, qty, ts, symbol, price, before_s)
+            except InvalidTradeError as error:
+                with pytest.raises(InvalidTradeError, match=f"^{error.field} "):
+                    publisher.publish(side, qty, ts, symbol=symbol, price=price)
+                continue
+            assert publisher.publish(side, qty, ts, symbol=symbol, price=price) == Receipt(seq)
+            kept = publisher._intake.ring.read(seq)
+            assert kept == msgspec.structs.replace(wanted, ts=kept.ts)
+            assert kept.ts == wanted.ts if ts is not None else before_s <= kept.ts <= time.time()
+        publisher.close(0)
 
 
 def test_four_threads_share_one_publisher(sidecar):

@@ -52,6 +52,7 @@ class Committer:
         self._failures = 0
         self._told = 0
         self._rewriting = False
+        self._refused = 0
         try:
             self._store = open_store(directory)
         except StateUnavailableError as error:  # a full disk is no reason not to start
@@ -65,6 +66,20 @@ class Committer:
     def figures(self) -> StoreFigures:
         """What the state takes on its disk, and what is left there."""
         return StoreFigures(0, 0) if self._store is None else self._store.figures()
+
+    def note_refused(self) -> None:
+        """Count who wanted this state and was refused since the last call."""
+        refused = self.figures().refused
+        more = refused - self._refused if refused >= self._refused else refused
+        self._refused = refused
+        if more:
+            self.ledger.note(ServiceCounter.STATE_REFUSED, more)
+            self._log.warning(
+                "another sidecar, or a restore, was refused: this one has the state. Give each a "
+                "SIDECAR_STATE_DIR of its own",
+                refused=more,
+            )
+            self.hasten()
 
     def load(self) -> bool:
         """Read the state if that is possible now; tried again once a second until it is."""

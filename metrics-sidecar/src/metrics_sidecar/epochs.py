@@ -8,131 +8,34 @@ revived by any message of it: forgetting never lets a resend count again.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from heapq import nsmallest
 from types import MappingProxyType
 from typing import Final
 
 from msgspec.structs import asdict
 
-from metrics_sidecar.publishers import OTHER, Publisher, Publishers, check_residues
-from metrics_sidecar.rows import EpochRow, Key, SpentRow, State, encode_row, epoch_key, spent_key
-from trade_telemetry.messages import STAMP_MAX, Beat, LossReason, RefusalReason
+from metrics_sidecar.epoch import BESIDE_S, Epoch, are_beside, more_refused
+from metrics_sidecar.notices import Notices, OlderState, SharedName
+from metrics_sidecar.publishers import Publishers, check_residues
+from metrics_sidecar.rows import Key, SpentRow, State, encode_row, epoch_key, spent_key
+from trade_telemetry.messages import STAMP_MAX, Beat, LossReason
 
 EPOCHS_MAX: Final = 1_024
 SPENT_MAX: Final = 16_384
 SILENT_S: Final = 24 * 3600.0
 SILENT_WHEN_FULL_S: Final = 60.0
 SETTLED_AT_ONCE_WHEN_FULL: Final = 64
+LOOK_EVERY_S: Final = 1.0
+ALIVE_S: Final = 5.0
+"""A publisher whose beats do not come for this long does not run, as far as it is known here."""
 CLAIM_MAX: Final = 2**42
 """Events that one message may claim beyond what is settled: years at 30,000 a second, and from as
 many epochs as there are places half of what a name can hold: a single lie uses no name up."""
-_REFUSALS: Final = frozenset(RefusalReason)
 _NONE_REFUSED: Final[Mapping[str, int]] = MappingProxyType({})
 
 
 class ImplausibleError(Exception):
     """A publisher's numbers are beyond ``CLAIM_MAX``, or would bring a total above 2⁵³ − 1."""
-
-
-@dataclass(slots=True, eq=False)
-class Epoch:
-    """One life of a publisher: ``last`` is settled, ``head`` the highest sequence heard of.
-
-    ``since_s`` is 0 until a beat says it. ``beat`` and ``gap`` are for the acknowledgement
-    and not kept; ``touched`` is that one is due.
-    """
-
-    source: str
-    number: int
-    publisher: Publisher
-    last: int = 0
-    head: int = 0
-    since_s: float = 0.0
-    heard_s: float = 0.0
-    last_seen_s: float = 0.0
-    capacity: int = 0
-    held: int = 0
-    durable: bool = False
-    ended: bool = False
-    refused: dict[str, int] = field(default_factory=dict)
-    beat: int = 0
-    gap: bool = False
-    touched: bool = False
-
-    @property
-    def key(self) -> Key:
-        """What it is known by."""
-        return self.source, self.number
-
-    @property
-    def began_s(self) -> float:
-        """When it began, in unix seconds; not before that, where no beat has said it."""
-        return self.since_s or self.last_seen_s
-
-    @property
-    def is_closed(self) -> bool:
-        """Whether its publisher has ended it, and nothing waits."""
-        return self.ended and self.head == self.last
-
-    @property
-    def is_superseded(self) -> bool:
-        """Whether its publisher has been heard of with an epoch that began later."""
-        return self.began_s < self.publisher.newest_s
-
-    @property
-    def is_open(self) -> bool:
-        """Whether more is to be expected: not of one in memory that another has followed."""
-        return not self.ended and (self.durable or not self.is_superseded)
-
-    def raise_head(self, head: int) -> None:
-        """Note a higher sequence, once ``Epochs.check`` has found it plausible."""
-        if head > self.head:
-            self.publisher.published += head - self.head
-            self.head = head
-
-    def take_beat(self, beat: Beat) -> None:
-        """Take in what a beat says, once ``Epochs.check`` has found it plausible.
-
-        It began when it was first heard at the latest: a clock that is ahead supersedes nobody.
-        """
-        self.raise_head(beat.head)
-        for reason, count in _more_refused(self.refused, beat.refused).items():
-            self.publisher.refused[reason] = self.publisher.refused.get(reason, 0) + count
-            self.refused[reason] = self.refused.get(reason, 0) + count
-        self.since_s = self.since_s or min(beat.since, self.last_seen_s)
-        self.publisher.newest_s = max(self.publisher.newest_s, self.since_s)
-        self.capacity = beat.capacity
-        self.held = max(0, beat.head - beat.oldest + 1)
-        self.durable = beat.durable
-        self.ended = beat.ending
-        self.beat = beat.number
-        self.gap = False
-
-    def row(self) -> EpochRow:
-        """What is kept of it."""
-        return EpochRow(
-            last=self.last,
-            head=self.head,
-            since_s=self.since_s,
-            heard_s=self.heard_s,
-            last_seen_s=self.last_seen_s,
-            capacity=self.capacity,
-            held=self.held,
-            durable=self.durable,
-            ended=self.ended,
-            refused=self.refused,
-        )
-
-
-def _more_refused(before: Mapping[str, int], said: Mapping[str, int]) -> dict[str, int]:
-    """What is said above what was said before, which never lowers it, by reasons known here."""
-    known: dict[str, int] = {}
-    for reason, count in said.items():
-        name = reason if reason in _REFUSALS else OTHER
-        known[name] = known.get(name, 0) + count
-    more = {name: count - before.get(name, 0) for name, count in known.items()}
-    return {name: count for name, count in more.items() if count > 0}
 
 
 _UNKNOWN: Final = SpentRow(last=0, since_s=0.0)
@@ -156,6 +59,7 @@ class Epochs:
         self.settled = 0
         self.listened_s = state.totals.listened_s
         self.forgotten_since_s = state.totals.forgotten_since_s
+        self.notices = Notices()
         self.spent = dict(state.spent)
         self.live: dict[Key, Epoch] = {}
         for (source, number), row in state.epochs.items():
@@ -197,7 +101,7 @@ class Epochs:
                 raise ImplausibleError
         if refused:
             before = sum(publisher.refused.values()) if publisher else 0
-            more = sum(_more_refused(known.refused, refused).values())
+            more = sum(more_refused(known.refused, refused).values())
             if more > CLAIM_MAX or before + more > STAMP_MAX:
                 raise ImplausibleError
 
@@ -210,12 +114,27 @@ class Epochs:
             epoch.touched = True
             self._touched.append(epoch)
 
+    def take_beat(self, epoch: Epoch, beat: Beat) -> None:
+        """Take in a beat; notice a state that is older than its publisher, and a shared name."""
+        epoch.take_beat(beat)
+        was_told = min(beat.acknowledged, beat.head)
+        if was_told > max(epoch.last, epoch.was_told):
+            self._note_older(epoch, was_told, beat.oldest)
+        if beat.refused and not beat.ending:
+            self._note_alive(epoch)
+        else:  # it has ended, or another process sends what it left
+            epoch.alive = epoch.shared = False
+
     def listened(self, seconds: float) -> None:
         """Time passed while listening; settle what may be settled.
 
         A durable epoch in which something waits stays until another of its name has followed it.
         """
         self.listened_s += seconds
+        for each in self.live.values():
+            if each.alive and self._silence_s(each) >= ALIVE_S:
+                each.alive = each.shared = False
+                self._publishers.changed.add(each.source)
         silent = [each for each in self.live.values() if self._silence_s(each) >= SILENT_S]
         self._settle([e for e in silent if e.head == e.last or not e.durable or e.is_superseded])
 
@@ -224,6 +143,7 @@ class Epochs:
         touched = [each for each in self._touched if self.live.get(each.key) is each]
         for each in self._touched:
             each.touched = False
+            each.count_refilled()
         self._touched.clear()
         self._publishers.changed.update(each.publisher.name for each in touched)
         return touched
@@ -244,6 +164,27 @@ class Epochs:
         """The rows of all epochs."""
         live = {epoch_key(key): encode_row(each.row()) for key, each in self.live.items()}
         return live | {spent_key(key): encode_row(each) for key, each in self.spent.items()}
+
+    def _note_older(self, epoch: Epoch, was_told: int, oldest: int) -> None:
+        last = epoch.refilled_to = epoch.last
+        epoch.was_told = was_told
+        again = max(0, was_told - max(last, oldest - 1))
+        lost = was_told - last - again
+        self.notices.add(OlderState(*epoch.key, last, was_told, again, lost))
+
+    def _note_alive(self, epoch: Epoch) -> None:
+        """Its own publisher beats; look for others that do, once a second until one was found."""
+        now_s = self.listened_s
+        if not epoch.alive:
+            epoch.alive, epoch.alive_from_s, epoch.look_s = True, now_s, now_s + BESIDE_S
+        if epoch.shared or now_s < epoch.look_s:
+            return
+        epoch.look_s = now_s + LOOK_EVERY_S
+        beside = [each for each in epoch.publisher.epochs.values() if are_beside(epoch, each)]
+        if len(beside) > 1:
+            for each in beside:
+                each.shared = True
+            self.notices.add(SharedName(epoch.source, tuple(each.number for each in beside)))
 
     def _silence_s(self, epoch: Epoch) -> float:
         return self.listened_s - epoch.heard_s
@@ -274,8 +215,8 @@ class Epochs:
         """Nothing more is expected of these: what waits is lost, and they are spent."""
         for each in epochs:
             publisher = each.publisher
-            publisher.lost[LossReason.SILENT] += each.head - each.last
-            each.last = each.head
+            each.count_refilled()
+            each.lose(each.head, LossReason.SILENT)
             publisher.spend(each)
             self._publishers.changed.add(publisher.name)
             del self.live[each.key]

@@ -48,10 +48,11 @@ _PUBLISHER_COUNTERS: Final[tuple[tuple[str, str, _Read], ...]] = (
     ("published", "Events accepted by the publisher, as far as heard.", lambda p: p.published),
     ("applied", "Events of the publisher that are in the totals.", lambda p: p.applied),
     ("duplicates", "Events of the publisher that had been counted before.", lambda p: p.duplicates),
+    ("gaps", "Its events above a hole: not applied, and sent again.", lambda p: p.gaps),
     (
-        "gaps",
-        "Events of the publisher above a hole: not applied, and sent again.",
-        lambda p: p.gaps,
+        "refilled",
+        "Events applied that had been committed once, and that an older state did not know of.",
+        lambda p: p.refilled,
     ),
 )
 _PUBLISHER_GAUGES: Final[tuple[tuple[str, str, _Read], ...]] = (
@@ -63,6 +64,11 @@ _PUBLISHER_GAUGES: Final[tuple[tuple[str, str, _Read], ...]] = (
     ),
     ("open", "1 until the publisher says that it ends, then 0.", lambda p: p.open),
     ("epochs", "Lives of the publisher that have not ended.", lambda p: p.epochs),
+    (
+        "instances",
+        "Publishers of this name that run now: above 1, they share the name.",
+        lambda p: p.instances,
+    ),
     ("durable", "1 if its events survive the publisher, 0 if not.", lambda p: p.durable),
     ("ring_capacity", "Events that the publisher's ring holds.", lambda p: p.capacity),
     ("held", "Events in the publisher's ring that it can send again.", lambda p: p.held),
@@ -97,6 +103,11 @@ _SERVICE_COUNTERS: Final[tuple[tuple[str, str, ServiceCounter], ...]] = (
         ServiceCounter.STATES_REWRITTEN,
     ),
     ("starts", "Starts of the sidecar on this state.", ServiceCounter.STARTS),
+    (
+        "state_refused",
+        "Others that wanted the state and were refused: a second sidecar, or a restore.",
+        ServiceCounter.STATE_REFUSED,
+    ),
 )
 
 

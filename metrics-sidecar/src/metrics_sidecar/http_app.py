@@ -62,10 +62,16 @@ class _Metrics:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self._receiver.snapshot is None:
-            response = Response("the totals are not loaded yet\n", status_code=503)
+            response = Response(f"{_why_nothing(self._receiver)}\n", status_code=503)
             await response(scope, receive, send)
         else:
             await self._exposition(scope, receive, send)
+
+
+def _why_nothing(receiver: Receiver) -> str:
+    """Why there are no totals yet, with the path and the cure if the state cannot be used."""
+    status, reason = receiver.health()
+    return f"{status}: {reason or 'the totals are being loaded'}"
 
 
 def _add_health(app: FastAPI, receiver: Receiver) -> None:
@@ -98,7 +104,7 @@ def _add_data(app: FastAPI, receiver: Receiver) -> None:
     async def summary() -> Response:
         snapshot = receiver.snapshot
         if snapshot is None:
-            raise HTTPException(503, "the totals are not loaded yet")
+            raise HTTPException(503, _why_nothing(receiver))
         status, reason = receiver.health()
         body = {
             "now_s": time.time(),

@@ -49,7 +49,7 @@ class Inbox:
         self.connections = Connections(self._context, self._socket)
         self._log = structlog.get_logger("receiver")
         self._in_multipart = False
-        self._latest_rejection = ""
+        self._latest_rejection: dict[str, str] = {}
         self._taken_bytes = 0
         self._ended_some = False
         self._guarded_s = 0.0
@@ -71,7 +71,7 @@ class Inbox:
         """Do what is due for the connections, without waiting."""
         cut = self.connections.handle()
         if cut:
-            self._latest_rejection = _OVERSIZED
+            self._latest_rejection = {"latest": _OVERSIZED}
             ledger.reject(RejectReason.OVERSIZED, cut)
 
     def take(self, ledger: Ledger) -> bool:
@@ -126,8 +126,8 @@ class Inbox:
         if self._latest_rejection:
             rejected = ledger.snapshot().rejected
             totals = {str(reason): count for reason, count in rejected.items() if count}
-            self._log.warning("rejected input", latest=self._latest_rejection, totals=totals)
-            self._latest_rejection = ""
+            self._log.warning("rejected input", **self._latest_rejection, totals=totals)
+            self._latest_rejection = {}
 
     def close(self) -> None:
         """Let go of everything; what was not taken is lost to us."""
@@ -142,10 +142,11 @@ class Inbox:
         self._in_multipart = more
 
     def _reject(self, ledger: Ledger, error: RejectedMessageError, now_s: float) -> None:
-        self._latest_rejection = error.detail
+        self._latest_rejection = {"latest": error.detail}
         if error.stamps is None:
             ledger.reject(error.reason)
         else:
+            self._latest_rejection["publisher"] = error.stamps[0]
             ledger.reject_stamped(error.reason, error.stamps, now_s)
 
     def _read_bytes_if_due(self) -> int | None:
@@ -163,7 +164,8 @@ class Inbox:
             self._taken_bytes = 0
             self._ended_some = True
             self._log.warning(
-                "connections ended: unfinished messages, or more than is taken, fill the memory",
+                "connections ended: unfinished messages, or more than is taken, fill the memory. "
+                "Publishers come back and send again; find who sends other things to this port",
                 ended=ended,
                 held_bytes=held_bytes,
                 held_bytes_max=held_bytes_max,

@@ -9,7 +9,9 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping
 
-from metrics_sidecar.epochs import Epoch, Epochs, ImplausibleError
+from metrics_sidecar.epoch import Epoch
+from metrics_sidecar.epochs import Epochs, ImplausibleError
+from metrics_sidecar.notices import Notice
 from metrics_sidecar.publishers import Publishers
 from metrics_sidecar.rows import (
     TOTALS,
@@ -140,7 +142,7 @@ class Ledger:
         if epoch is None:
             return
         self._counts.rejected[reason] += 1
-        self._lose(epoch, seq, LossReason.REJECTED)
+        epoch.lose(seq, LossReason.REJECTED)
 
     def skip(self, skip: Skip, now_s: float) -> None:
         """Take in, in its place in the sequence, that events will never come."""
@@ -159,7 +161,7 @@ class Ledger:
             return
         self._counts.skips += 1
         if skip.last > epoch.last:
-            self._lose(epoch, skip.last, skip.reason)
+            epoch.lose(skip.last, skip.reason)
 
     def beat(self, beat: Beat, now_s: float) -> None:
         """Take in what a publisher says of an epoch; it opens the epoch if nobody else did."""
@@ -174,11 +176,15 @@ class Ledger:
         if epoch is None:
             return
         self._counts.beats += 1
-        epoch.take_beat(beat)
+        self._epochs.take_beat(epoch, beat)
 
     def listened(self, seconds: float) -> None:
         """Time passed while listening; settles what was silent for long. Once a second will do."""
         self._epochs.listened(seconds)
+
+    def take_notices(self) -> list[Notice]:
+        """What a person should hear of, and was not told yet."""
+        return self._epochs.notices.take()
 
     def note(self, counter: ServiceCounter, amount: float) -> None:
         """Add to what the sidecar counts of itself."""
@@ -269,11 +275,6 @@ class Ledger:
         self._counts.gaps += 1
         epoch.publisher.gaps += 1
         epoch.gap = True
-
-    def _lose(self, epoch: Epoch, last: int, reason: LossReason) -> None:
-        epoch.publisher.lost[reason] += last - epoch.last
-        epoch.raise_head(last)
-        epoch.last = last
 
     def _acknowledgement(self, epoch: Epoch) -> Acknowledgement:
         return Acknowledgement(

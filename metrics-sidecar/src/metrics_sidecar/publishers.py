@@ -15,7 +15,7 @@ from metrics_sidecar.rows import LedgerRowsError, PublisherRow, encode_row, publ
 from trade_telemetry.messages import STAMP_MAX, LossReason, RefusalReason
 
 if TYPE_CHECKING:
-    from metrics_sidecar.epochs import Epoch
+    from metrics_sidecar.epoch import Epoch
 
 PUBLISHERS_MAX: Final = 1_024
 OTHER: Final = "other"
@@ -40,12 +40,14 @@ class PublisherTotals:
     residue: int
     duplicates: int
     gaps: int
+    refilled: int
     refused: dict[str, int]
     last_seen_s: float
     capacity: int
     held: int
     open: bool
     epochs: int
+    instances: int
     durable: bool
     epoch: int
     last_seq: int
@@ -69,6 +71,7 @@ class Publisher:
     lost: dict[LossReason, int] = field(default_factory=_no_losses)
     duplicates: int = 0
     gaps: int = 0
+    refilled: int = 0
     refused: dict[str, int] = field(default_factory=_no_refusals)
     newest_s: float = 0.0
     epoch: int = 0
@@ -91,6 +94,11 @@ class Publisher:
         heard = [(each.heard_s, each.last_seen_s) for each in self.epochs.values()]
         return max(heard)[1] if heard else self.last_seen_s
 
+    def instances(self) -> int:
+        """How many publishers of this name run now, as far as their beats tell."""
+        alive = [each for each in self.epochs.values() if each.alive]
+        return max(min(len(alive), 1), len([each for each in alive if each.shared]))
+
     def totals(self) -> PublisherTotals:
         """An unchanging copy."""
         epochs = self.epochs.values()
@@ -104,12 +112,14 @@ class Publisher:
             residue=self.residue,
             duplicates=self.duplicates,
             gaps=self.gaps,
+            refilled=self.refilled,
             refused=dict(self.refused),
             last_seen_s=self.last_heard_s(),
             capacity=latest.capacity if latest else 0,
             held=latest.held if latest else 0,
             open=any(each.is_open for each in epochs),
             epochs=unended,
+            instances=self.instances(),
             durable=latest.durable if latest else False,
             epoch=latest.number if latest else self.epoch,
             last_seq=latest.last if latest else self.last_seq,
@@ -123,6 +133,7 @@ class Publisher:
             lost={reason: count for reason, count in self.lost.items() if count},
             duplicates=self.duplicates,
             gaps=self.gaps,
+            refilled=self.refilled,
             refused={reason: count for reason, count in self.refused.items() if count},
             residue=self.residue,
             newest_s=self.newest_s,
@@ -144,6 +155,7 @@ class Publisher:
         self.applied += folded.applied
         self.duplicates += folded.duplicates
         self.gaps += folded.gaps
+        self.refilled += folded.refilled
         self.last_seen_s = max(self.last_seen_s, folded.last_seen_s)
         for reason, count in folded.lost.items():
             self.lost[reason] += count
@@ -236,6 +248,7 @@ def _publisher(name: str, row: PublisherRow) -> Publisher:
         lost=_no_losses() | row.lost,
         duplicates=row.duplicates,
         gaps=row.gaps,
+        refilled=row.refilled,
         refused=_no_refusals() | row.refused,
         newest_s=row.newest_s,
         epoch=row.epoch,

@@ -10,7 +10,7 @@ import math
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
@@ -249,8 +249,11 @@ class Receiver:
             ledger.note(ServiceCounter.CONNECTIONS_REFUSED_HANDSHAKE, refused.handshake)
             if any(refused):
                 self._state.hasten()
+        self._state.note_refused()
         self.figures = self._take_figures()
         self._inbox.tell_rejections(ledger)
+        for notice in ledger.take_notices():
+            self._log.warning(notice.sentence, **asdict(notice))
 
     def _take_figures(self) -> ReceiverFigures:
         state, connections = self._state, self._inbox.connections

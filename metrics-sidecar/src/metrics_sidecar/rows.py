@@ -42,6 +42,7 @@ class ServiceCounter(StrEnum):
     STATES_SET_ASIDE = "states_set_aside"
     STATES_REWRITTEN = "states_rewritten"
     STARTS = "starts"
+    STATE_REFUSED = "state_refused"
 
 
 class SymbolRow(msgspec.Struct, frozen=True):
@@ -67,6 +68,7 @@ class PublisherRow(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     lost: dict[LossReason, Count] = {}
     duplicates: Count = 0
     gaps: Count = 0
+    refilled: Count = 0
     refused: dict[str, Count] = {}
     residue: int = 0
     newest_s: float = 0.0

@@ -12,6 +12,8 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from trade_telemetry.addresses import acknowledgement_address
+
 ZMQ_BIND: Final = "tcp://127.0.0.1:5555"
 _CURES: Final = {
     "SIDECAR_ZMQ_BIND": "write it as tcp://HOST:PORT, with a port from 1 to 65535",
@@ -32,12 +34,6 @@ def _bindable(address: str) -> str:
     if match is None or not 1 <= int(match[1] or 1) <= 65_535:
         raise ValueError("not an address")
     return address
-
-
-def _next_address(address: str) -> str:
-    """Where publishers look for acknowledgements unless they are told otherwise."""
-    match = re.fullmatch(r"(tcp://[^\s/]+):(\d{1,5})", address)
-    return f"{match[1]}:{int(match[2]) + 1}" if match else f"{address}.ack"
 
 
 class Settings(BaseSettings):
@@ -68,7 +64,9 @@ class Settings(BaseSettings):
         given = {key: value for key, value in values.items() if value != ""}
         if values.get("state_dir") == "":
             given["state_dir"] = None
-        return {"zmq_ack_bind": _next_address(str(given.get("zmq_bind", ZMQ_BIND)))} | given
+        return {
+            "zmq_ack_bind": acknowledgement_address(str(given.get("zmq_bind", ZMQ_BIND)))
+        } | given
 
 
 def load_settings() -> Settings:

@@ -26,10 +26,14 @@ _SUFFIXES: Final = ("", "-wal", "-shm", "-journal")  # the database leaves first
 
 @dataclass(frozen=True, slots=True)
 class StoreFigures:
-    """Bytes that the state takes, and that its disk has left; both 0 when nothing is kept."""
+    """Bytes that the state takes, and that its disk has left; 0 when nothing is kept.
+
+    ``refused`` are the others that wanted the state since this one has it.
+    """
 
     size_bytes: int
     free_bytes: int
+    refused: int = 0
 
 
 class StateDirectory:
@@ -109,8 +113,8 @@ class StateDirectory:
 class DirectoryLock:
     """Held from its making to ``close`` or the end of the process, however that comes.
 
-    Waits up to ``wait_s`` for a holder that is ending, then raises StateLockedError. A child
-    made by fork does not hold it.
+    Waits up to ``wait_s`` for a holder that is ending, then raises StateLockedError and leaves a
+    line in the file, for the holder to count. A child made by fork does not hold it.
     """
 
     def __init__(self, directory: StateDirectory, wait_s: float) -> None:
@@ -118,17 +122,27 @@ class DirectoryLock:
         deadline_s = time.monotonic() + wait_s
         while (descriptor := self._try()) is None:
             if time.monotonic() >= deadline_s:
-                raise self._refusal()
+                refusal = self._refusal()
+                self._leave_a_line()
+                raise refusal
             time.sleep(LOCK_POLL_S)
         self._descriptor: int | None = descriptor
         _held.add(descriptor)
+        self._name = f"{os.getpid()}\n".encode()
         with suppress(OSError):  # it only helps who is refused: a full disk does not matter
             os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+            os.pwrite(descriptor, self._name, 0)
 
     def is_current(self) -> bool:
         """Whether the file that is locked is still the one under that name."""
         return self._descriptor is not None and _is_at(self._descriptor, self._directory.lock)
+
+    def refused(self) -> int:
+        """How many others were refused since this one holds it."""
+        size_bytes = 0
+        with suppress(OSError):
+            size_bytes = 0 if self._descriptor is None else os.fstat(self._descriptor).st_size
+        return max(0, size_bytes - len(self._name))
 
     def close(self) -> None:
         """Let the next one have the directory; twice is once."""
@@ -151,6 +165,14 @@ class DirectoryLock:
             raise
         os.close(descriptor)
         return None
+
+    def _leave_a_line(self) -> None:
+        with suppress(OSError):
+            descriptor = os.open(self._directory.lock, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+            try:
+                os.write(descriptor, b"\n")
+            finally:
+                os.close(descriptor)
 
     def _refusal(self) -> StateLockedError:
         pid = ""

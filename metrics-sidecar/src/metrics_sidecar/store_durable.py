@@ -9,6 +9,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Mapping
 from contextlib import closing, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -77,7 +78,7 @@ class DurableStore:
 
     def figures(self) -> StoreFigures:
         """See ``Store.figures``."""
-        return self._directory.figures()
+        return replace(self._directory.figures(), refused=self._lock.refused())
 
     def close(self) -> None:
         """See ``Store.close``."""

@@ -28,7 +28,7 @@ _DAMAGED: Final = {
 _DAMAGED_EXTENDED: Final = {sqlite3.SQLITE_IOERR_SHORT_READ, sqlite3.SQLITE_READONLY_DBMOVED}
 _FREE: Final = "free space on its disk"
 _OPEN_UP: Final = f"make it writable for this user, or set {KEY}"
-_CHECK_DISK: Final = f"check the disk, or set {KEY} to another one"
+_CHECK_DISK: Final = f"check the disk, its quota and its limits, or set {KEY} to another one"
 _CURES: Final = {
     sqlite3.SQLITE_BUSY: "end the other program that has it open",
     sqlite3.SQLITE_LOCKED: "end the other program that has it open",

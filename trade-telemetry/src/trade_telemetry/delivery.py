@@ -46,8 +46,8 @@ class ReadsEvents(Protocol):
         """The lowest sequence whose slot is not written over."""
         ...
 
-    def read(self, seq: int) -> Trade | None:
-        """Give an event, or None where its slot cannot be read."""
+    def read(self, seq: int, source: str | None = None) -> Trade | None:
+        """Give an event, stamped if a source is given; None where its slot cannot be read."""
         ...
 
     def lost_run(self, seq: int, last: int) -> int:
@@ -78,9 +78,8 @@ class ContestedEpochError(Exception):
 class Stream:
     """A ring's events as messages of one source and epoch, until the sidecar has settled them all.
 
-    ``sent`` is the send cursor, ``sent_max`` the highest it ever was. At most ``WINDOW_EVENTS`` are
-    sent and not acknowledged. A leftover says nothing but beats until it has heard how far its
-    epoch came.
+    ``sent`` is the send cursor. At most ``WINDOW_EVENTS`` are sent and not acknowledged. A leftover
+    says nothing but beats until it has heard how far its epoch came.
     """
 
     def __init__(
@@ -98,7 +97,7 @@ class Stream:
         self.resent = 0
         self.closing = False
         self._refused = refused
-        self.sent_max = ring.tail
+        self._sent_before_back = 0
         self._acknowledged_max = ring.tail
         self._head_heard = 0
         self._head_said = 0
@@ -113,6 +112,11 @@ class Stream:
         self._back_delay_s = 0.0
         self._incarnation = 0
         self._retired: deque[int] = deque(maxlen=INCARNATIONS_REMEMBERED)
+
+    @property
+    def sent_max(self) -> int:
+        """The highest that the send cursor ever was."""
+        return max(self.sent, self._sent_before_back)
 
     @property
     def settled(self) -> bool:
@@ -149,22 +153,19 @@ class Stream:
             self._note_beat(now_s)
         if now_s < self._hold_until_s:
             return
-        ring, source, epoch = self.ring, self.source, self.ring.epoch
+        ring, source, read = self.ring, self.source, self.ring.read
         seq = self.sent
         last = min(self.head, ring.tail + WINDOW_EVENTS, seq + count_max)
         while seq < last:
             seq += 1
-            trade = ring.read(seq)
+            trade = read(seq, source)
             if trade is None:
                 skip = self._skip(seq)
                 yield skip
                 seq = skip.last
             else:
-                yield Trade(
-                    trade.side, trade.qty, trade.ts, trade.symbol, trade.price, source, epoch, seq
-                )
+                yield trade
             self.sent = seq
-            self.sent_max = max(self.sent_max, seq)
 
     def ending(self) -> Beat:
         """The last word on this epoch from this process."""
@@ -191,7 +192,6 @@ class Stream:
             self.ring.trim(last)
             self._acknowledged_max = max(self._acknowledged_max, last)
             self.sent = max(self.sent, last)
-            self.sent_max = max(self.sent_max, last)
         self._weigh(acknowledgement, now_s, older=older)
         return True
 
@@ -228,6 +228,7 @@ class Stream:
             self._back_delay_s = min(2 * self._back_delay_s, BACK_AGAIN_S_MAX)
         self._back_again_s = now_s + self._back_delay_s
         self.resent += self.sent - last
+        self._sent_before_back = self.sent_max
         self.sent = last
         self._marker = self._number + 1
         self._beat_due_s = -math.inf
@@ -246,6 +247,7 @@ class Stream:
             refused={str(reason): count for reason, count in self._refused.items()},
             durable=ring.durable,
             ending=ending,
+            acknowledged=self._acknowledged_max,
         )
 
     def _note_beat(self, now_s: float) -> None:

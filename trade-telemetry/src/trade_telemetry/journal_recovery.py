@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
-from trade_telemetry.journal import SLOT, Retained
 from trade_telemetry.journal_files import (
     HEAD,
     HEADER_BYTES,
@@ -32,6 +31,7 @@ from trade_telemetry.journal_files import (
     remove_unfinished,
     write_word,
 )
+from trade_telemetry.journal_slots import SLOT, Retained
 from trade_telemetry.messages import STAMP_MAX
 
 _PAGE_SLOTS: Final = PAGE_BYTES // SLOT_BYTES
@@ -70,7 +70,7 @@ class Leftover(Retained):
             if seq % self.capacity == position:
                 if seq > highest and self._read(seq):
                     highest = seq
-            elif not capacity_known and self._sound_body(position):
+            elif not capacity_known and self._is_sound(position):
                 raise UnreadableError("its header is damaged and its end is missing")
         if not highest and (word is None or not capacity_known):
             raise UnreadableError("neither its header nor one of its trades can be read")
@@ -97,10 +97,10 @@ class Leftover(Retained):
             self._cached = (first, page.ljust(PAGE_BYTES, b"\0"))
         return self._cached[1]
 
-    def _slot(self, position: int) -> tuple[bytes, int]:
+    def _slot(self, position: int) -> tuple[bytes, bytes, int]:
         offset = position % _PAGE_SLOTS * SLOT_BYTES
-        body, checksum = SLOT.unpack_from(self._page(position), offset)
-        return body, checksum
+        numbers, symbol, checksum = SLOT.unpack_from(self._page(position), offset)
+        return numbers, symbol, checksum
 
     def _write_tail(self) -> None:
         with contextlib.suppress(OSError):  # then it is only sent again

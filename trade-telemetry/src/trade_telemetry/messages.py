@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Annotated, Any, Final, Literal, NoReturn
 
@@ -73,9 +74,11 @@ class Beat(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag_field=
     ``since`` is when the epoch began, in unix seconds. ``number`` counts the beats of one process
     from 1. ``head`` is the highest sequence accepted so far, ``sent`` the highest one handed to the
     socket before this beat, ``oldest`` the lowest one that can still be sent again. ``capacity`` is
-    how many the ring holds, ``refused`` the trades refused since the start, by reason. ``durable``
-    events survive the publisher. ``ending`` is true in the last beat of an epoch: silence after it
-    means nothing.
+    how many the ring holds, ``refused`` the trades refused since the start, by reason: none at all
+    where another process only sends what an earlier life left. ``durable`` events survive the
+    publisher. ``ending`` is true in the last beat of an epoch: silence after it means nothing.
+    ``acknowledged`` is the highest sequence that it was ever told is committed, 0 if it does not
+    say: a sidecar that knows of less has an older state.
     """
 
     src: Source
@@ -89,6 +92,7 @@ class Beat(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag_field=
     refused: dict[str, Count]
     durable: bool = False
     ending: bool = False
+    acknowledged: Count = 0
 
 
 class Skip(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag_field="type", tag="skip"):
@@ -139,30 +143,39 @@ def decode(frame: bytes, now_s: float) -> Message:
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         _explain(frame)
     if isinstance(message, Trade):
-        symbol, source = message.symbol, message.src
-        stamped = (source, message.epoch, message.seq)
-        if None in stamped and stamped != _NO_STAMPS:
-            raise RejectedMessageError(RejectReason.STAMP, "src, epoch, seq: all three or none")
+        symbol, source, number, seq = message.symbol, message.src, message.epoch, message.seq
+        if source is None or number is None or seq is None:
+            if source is not None or number is not None or seq is not None:
+                raise RejectedMessageError(RejectReason.STAMP, "src, epoch, seq: all three or none")
+        elif not _is_source(source):
+            _explain(frame)
         if symbol is not None and not _is_symbol(symbol):
             _explain(frame)
-        if source is not None and not _is_source(source):
-            _explain(frame)
         if message.ts > now_s + CLOCK_AHEAD_S_MAX:
-            raise RejectedMessageError(*_time_problem(message.ts, now_s), _valid_stamps(stamped))
+            reason, problem = _time_problem(message.ts, now_s, "the sidecar's clock")
+            stamped = _valid_stamps((source, number, seq))
+            raise RejectedMessageError(reason, f"ts {problem}", stamped)
     elif isinstance(message, Skip) and message.first > message.last:
         raise RejectedMessageError(RejectReason.SKIP, "first is above last")
     return message
 
 
-_NO_STAMPS: Final = (None, None, None)
 _INFINITE: Final = math.inf
 
 
-def _time_problem(ts: float, now_s: float) -> tuple[RejectReason, str]:
+def _time_problem(ts: float, now_s: float, clock: str) -> tuple[RejectReason, str]:
+    """Why a time cannot be, to be read after its field's name; ``now_s`` is what the clock says."""
     if ts >= TS_UNIT_S_MIN:
-        unit = f"ts is {ts:.0f}: seconds are wanted, not milliseconds or finer"
+        unit = f"is {ts:.0f}: seconds are wanted, not milliseconds or finer"
         return RejectReason.TS_UNIT, unit
-    return RejectReason.TS_FUTURE, f"ts is {ts - now_s:.1f} s ahead, at most {CLOCK_AHEAD_S_MAX:g}"
+    return RejectReason.TS_FUTURE, (
+        f"is {_utc(ts)}, {ts - now_s:.1f} s ahead of {clock} ({_utc(now_s)}), "
+        f"at most {CLOCK_AHEAD_S_MAX:g}: check NTP on both machines"
+    )
+
+
+def _utc(time_s: float) -> str:
+    return f"{datetime.fromtimestamp(time_s, UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def _explain(frame: bytes) -> NoReturn:
@@ -260,7 +273,7 @@ def _check_time(ts: float, now_s: float) -> None:
     if not 0.0 < ts < math.inf:
         raise InvalidTradeError("ts", f"must be unix seconds above 0, not {ts!r}")
     if ts > now_s + CLOCK_AHEAD_S_MAX:
-        raise InvalidTradeError("ts", _time_problem(ts, now_s)[1].removeprefix("ts "))
+        raise InvalidTradeError("ts", _time_problem(ts, now_s, "this machine's clock")[1])
 
 
 def _number(field: str, value: object) -> float:

@@ -1,12 +1,12 @@
 """Publisher: what a bot calls. It checks, appends to the ring, and answers; no socket in it.
 
-Follow a trade: ``publish`` → ``check_trade`` → ``Intake.take`` → ``Ring.append``; the Sender's
-thread does the rest.
+Follow a trade: ``publish`` → ``check_trade`` → ``Ring.append``; the Sender's thread does the rest.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 import os
 import re
 import sys
@@ -19,18 +19,26 @@ from typing import Final, Literal, Self
 
 import msgspec
 
+from trade_telemetry.addresses import acknowledgement_address, check_address
 from trade_telemetry.connection import Connection
 from trade_telemetry.delivery import PlainStream, Stream
 from trade_telemetry.errors import ConfigurationError
 from trade_telemetry.intake import Intake, Receipt
 from trade_telemetry.journal import open_ring
 from trade_telemetry.journal_recovery import leftovers
-from trade_telemetry.messages import RefusalReason, check_source, check_trade
+from trade_telemetry.messages import (
+    CLOCK_AHEAD_S_MAX,
+    QTY_MAX,
+    RefusalReason,
+    check_source,
+    check_trade,
+)
 from trade_telemetry.sender import CLOSE_TIMEOUT_S, Sender, abandon_all
 
 AUTO: Final = "auto"
 CAPACITY_EVENTS: Final = 65_536
 CAPACITY_EVENTS_MAX: Final = 2**24
+_INFINITE: Final = math.inf
 _log: Final = logging.getLogger(__name__)
 
 
@@ -99,11 +107,11 @@ class Publisher:
         capacity: int = CAPACITY_EVENTS,
         when_full: Literal["refuse", "drop_oldest"] = "refuse",
     ) -> None:
-        _check_address("address", address)
+        check_address("address", address)
         if ack_address == AUTO:
-            ack_address = _next_address(address)
+            ack_address = acknowledgement_address(address)
         if ack_address is not None:
-            _check_address("ack_address", ack_address)
+            check_address("ack_address", ack_address)
         elif journal_dir is not None:
             raise ConfigurationError(
                 "journal_dir needs acknowledgements: give an ack_address, or leave journal_dir out"
@@ -183,15 +191,28 @@ class Publisher:
         system call, and waits for nothing but other publishing threads. Raises InvalidTradeError
         for an argument outside the contract; never raises because of delivery.
         """
-        return self._intake.take(check_trade(side, qty, ts, symbol, price, time.time()))
+        now_s = time.time()
+        ring = self._intake.ring
+        if ts is None:
+            ts = now_s
+        if not (
+            # What is plainly within the contract takes the short way, the rest the one definition.
+            side in ("buy", "sell")
+            and (type(qty) is float and 0.0 <= qty <= QTY_MAX)
+            and (type(ts) is float and 0.0 < ts <= now_s + CLOCK_AHEAD_S_MAX)
+            and (symbol is None or (type(symbol) is str and symbol in ring.symbols))
+            and (price is None or (type(price) is float and 0.0 < price < _INFINITE))
+        ):
+            trade = check_trade(side, qty, ts, symbol, price, now_s)
+            qty, ts, symbol, price = trade.qty, trade.ts, trade.symbol, trade.price
+        seq = ring.append(side, qty, ts, symbol, price)
+        return Receipt(seq) if seq else self._intake.take(side, qty, ts, symbol, price)
 
     def stats(self) -> PublisherStats:
         """The figures of this moment; cheap enough to call every second."""
-        sender, intake = self._sender, self._intake
-        with intake.lock:
-            ring, overwritten, before = intake.ring, intake.overwritten, intake.refused_before
-            refused = {reason: count + before[reason] for reason, count in intake.refused.items()}
-            head, tail = ring.head, ring.tail
+        sender, ring = self._sender, self._intake.ring
+        tail = ring.tail  # first: it never comes above a head that is read later
+        head = ring.head
         return PublisherStats(
             source=self.source,
             epoch=ring.epoch,
@@ -200,8 +221,8 @@ class Publisher:
             acknowledged=tail,
             waiting=head - tail,
             capacity=self._capacity,
-            refused=refused,
-            overwritten=overwritten,
+            refused=self._intake.refusals(),
+            overwritten=ring.overwritten,
             leftover=sum(stream.waiting for stream in sender.leftovers),
             connected=sender.connected,
             tracked=self._addresses[1] is not None,
@@ -255,28 +276,6 @@ class Publisher:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
-
-
-_TCP_ADDRESS: Final = re.compile(r"(tcp://[^\s/]+):(\d{1,5})")
-
-
-def _check_address(name: str, address: str) -> None:
-    """Raise ConfigurationError unless ZeroMQ can connect there and tell us when it has."""
-    if isinstance(address, str):
-        match = _TCP_ADDRESS.fullmatch(address)
-        if match is not None and 1 <= int(match[2]) <= 65_535:
-            return
-        if address.startswith("ipc://") and len(address) > len("ipc://"):
-            return
-    raise ConfigurationError(
-        f"{name} {address!r} cannot be used: write it as tcp://HOST:PORT, or ipc://PATH"
-    )
-
-
-def _next_address(address: str) -> str:
-    """Where a sidecar at that address acknowledges unless it was told otherwise."""
-    match = _TCP_ADDRESS.fullmatch(address)
-    return f"{match[1]}:{int(match[2]) + 1}" if match else f"{address}.ack"
 
 
 def _find_leftovers(directory: Path | None, source: str) -> list[Stream]:

@@ -20,6 +20,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from trade_telemetry.addresses import acknowledgement_address
 from trade_telemetry.messages import check_source
 
 _SECRET_KEYS: Final = frozenset({"WEBAPP_API_TOKEN"})
@@ -118,7 +119,9 @@ class Settings(BaseSettings):
     def _fill(cls, values: dict[str, Any]) -> dict[str, Any]:
         given = {key: text for key, text in values.items() if text != "" or key in _MAY_BE_EMPTY}
         if "WEBAPP_ZMQ_ADDR" in given:
-            given.setdefault("WEBAPP_ZMQ_ACK_ADDR", _next_address(given["WEBAPP_ZMQ_ADDR"]))
+            given.setdefault(
+                "WEBAPP_ZMQ_ACK_ADDR", acknowledgement_address(given["WEBAPP_ZMQ_ADDR"])
+            )
         return given
 
     @property
@@ -174,14 +177,6 @@ def web_address(host: str, port: int) -> str:
     """Write the address of a server as a browser on the same machine types it."""
     name = "127.0.0.1" if is_wildcard(host) else host
     return f"http://[{name}]:{port}" if ":" in name else f"http://{name}:{port}"
-
-
-def _next_address(address: str) -> str:
-    """Where a sidecar at this address acknowledges; a wrong address stays one."""
-    before, colon, port = address.rpartition(":")
-    if address.startswith("ipc://"):
-        return f"{address}.ack"
-    return f"{before}{colon}{int(port) + 1}" if port.isdecimal() and len(port) <= 5 else address
 
 
 def _first_problem(error: ValidationError) -> str:
