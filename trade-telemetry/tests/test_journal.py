@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+import signal
 import tempfile
 from pathlib import Path
 
@@ -294,3 +295,28 @@ def test_without_the_checksum_a_damaged_slot_would_be_a_trade(tmp_path, monkeypa
         monkeypatch.setattr(module, "crc32", lambda *_: 0)
     with pytest.raises(AssertionError, match="assert Trade"):
         damaged_slot_is_lost(tmp_path)
+
+
+class SignalledError(Exception):
+    """What a signal handler raises, as Ctrl-C does."""
+
+
+def test_what_a_signal_handler_raises_never_leaves_the_lock_held():
+    def interrupt(*_):
+        raise SignalledError
+
+    ring, example = overwriting(open_ring(None, "bot", 64)), trade(1)
+    before = signal.signal(signal.SIGALRM, interrupt)
+    interruptions = 0
+    try:
+        while interruptions < 200:
+            try:
+                signal.setitimer(signal.ITIMER_REAL, 0.0002)
+                while True:
+                    ring.append_trade(example)
+            except SignalledError:
+                interruptions += 1
+                assert not ring.lock.locked()
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)

@@ -277,13 +277,13 @@ def unreadable(content: bytearray, header: Header) -> dict[str, tuple[bytes, str
     sound = bytes(content)
     truncated_too = bytes(HEADER_BYTES) + sound[HEADER_BYTES:-SLOT_BYTES]
     newer = bytearray(sound)
-    newer[:WORDS_OFFSET] = rewrite_version(sound[:WORDS_OFFSET], 2)
+    newer[:WORDS_OFFSET] = rewrite_version(sound[:WORDS_OFFSET], 3)
     other = encode_header(Header("bot/2", header.epoch, header.since_s, header.capacity))
     return {
         "empty": (b"", "neither its header"),
         "zeros": (bytes(len(sound)), "neither its header"),
         "foreign": (b"#!/bin/sh\necho hello\n" * 500, "neither its header"),
-        "newer": (bytes(newer), "it is of format 2, and this program reads format 1"),
+        "newer": (bytes(newer), "it is of format 3, and this program reads format 2"),
         "header and end": (truncated_too, "its header is damaged and its end is missing"),
         "another's": (other + sound[len(other) :], "it is a journal of 'bot/2'"),
     }

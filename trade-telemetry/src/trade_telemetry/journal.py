@@ -73,9 +73,7 @@ class Ring(Retained):
         The trade must have been checked. Written for speed: it is most of what a publish costs.
         """
         symbol_packed, seed = self.symbols.get(symbol) or self._pack_symbol(symbol)
-        lock = self.lock
-        lock.acquire()  # a with statement takes twice as long, a twentieth of a publish
-        try:
+        with self.lock:  # never acquire() and try: what a signal handler raises may fall between
             seq = self.head + 1
             capacity = self.capacity
             if self._sealed or (seq - self.tail > capacity and not self._overwrites()):
@@ -93,8 +91,6 @@ class Ring(Retained):
             self._words[HEAD] = seq * 2047 + 1  # encode_word, inline: the call costs a tenth
             self.head = seq  # last: a reader never looks at a slot that is half written
             return seq
-        finally:
-            lock.release()
 
     def append_trade(self, trade: Trade) -> int:
         """``append`` of what is a trade already."""

@@ -28,7 +28,7 @@ from trade_telemetry.messages import STAMP_MAX
 PAGE_BYTES: Final = 4096
 HEADER_BYTES: Final = PAGE_BYTES
 SLOT_BYTES: Final = 64
-VERSION: Final = 1
+VERSION: Final = 2
 FILES_MAX: Final = 64
 """Journal files of one source in one directory, those set aside included."""
 UNREADABLE_SUFFIX: Final = ".unreadable"
