@@ -88,6 +88,5 @@ format: install ## mend what lint and format can mend
 ## measure
 
 .PHONY: measure
-measure: install ## what a publish costs, trades committed and messages received a second, idling
-	@$(BIN)/python tools/price.py
+measure: install ## messages a second on the receive path, and the cost of idling
 	@$(BIN)/python tools/measure.py
