@@ -18,10 +18,10 @@ def send(ledger, epoch=1, seq=1, source="bot", now_s=NOW_S):
     ledger.apply(Trade("buy", 1.0, now_s, src=source, epoch=epoch, seq=seq), now_s)
 
 
-def say(ledger, epoch=1, head=1, source="bot", since=None, **fields):
+def say(ledger, epoch=1, head=1, source="bot", since=None, now_s=NOW_S, **fields):
     since = NOW_S - 1000 + epoch if since is None else since
     values = {"number": 1, "sent": head, "oldest": 1, "capacity": 9, "refused": {}}
-    ledger.beat(Beat(source, epoch, since, head=head, **(values | fields)), NOW_S)
+    ledger.beat(Beat(source, epoch, since, head=head, **(values | fields)), now_s)
 
 
 def shown(ledger):
@@ -316,6 +316,43 @@ def test_epochs_that_claim_to_begin_in_the_future_do_not_shut_out_the_present(mo
     say(ledger, epoch=2, since=NOW_S + 1)
     send(ledger, epoch=2)
     assert shown(ledger).applied == 1
+
+
+def test_a_flood_of_claims_to_begin_in_the_future_makes_no_honest_life_forgotten(monkeypatch):
+    monkeypatch.setattr(module, "SPENT_MAX", 10)
+    ledger = Ledger()
+    for epoch in range(1, 4):
+        send(ledger, epoch=epoch)
+    for epoch in range(101, 201):
+        say(ledger, epoch=epoch, head=0, since=4e9 + epoch, ending=True)
+        ledger.listened(SILENT_S)
+    assert {f"spent/{epoch}/bot" for epoch in range(1, 4)} <= ledger.rows().keys()
+    assert counts(ledger) == (0, 10)
+    say(ledger, epoch=9, head=0, since=NOW_S - 2000, source="bot-2")
+    assert shown(ledger).turned_away == 0
+
+
+def test_a_life_whose_clock_was_ahead_is_forgotten_by_what_it_claims_and_never_counts_again(
+    monkeypatch,
+):
+    monkeypatch.setattr(module, "SPENT_MAX", 2)
+    ledger = Ledger()
+    say(ledger, epoch=1, head=0, since=NOW_S + 1000)
+    send(ledger, epoch=1)
+    ledger.listened(SILENT_S)
+    send(ledger, epoch=2)
+    ledger.listened(SILENT_S)
+    assert "spent/1/bot" in ledger.rows(), "its time has not come"
+    ledger = Ledger(ledger.rows())
+    for epoch in (3, 4):
+        send(ledger, epoch=epoch, now_s=NOW_S + 2000)  # an unknown one waits for its beat
+        say(ledger, epoch=epoch, head=0, since=NOW_S + 2000 + epoch, now_s=NOW_S + 3000)
+        send(ledger, epoch=epoch, now_s=NOW_S + 3000)
+        ledger.listened(SILENT_S)
+    assert "spent/1/bot" not in ledger.rows()
+    say(ledger, epoch=1, since=NOW_S + 1000, now_s=NOW_S + 3000)
+    send(ledger, epoch=1, now_s=NOW_S + 3000)
+    assert (shown(ledger).applied, shown(ledger).turned_away) == (4, 1)
 
 
 def test_forgetting_right_after_a_restart_knows_the_time_as_well(monkeypatch):

@@ -191,12 +191,44 @@ def test_names_are_told_apart():
 # Clocks that go back
 
 
+def test_of_two_lives_that_are_first_heard_in_the_other_order_the_later_one_is_the_latest():
+    ledger = Ledger()
+    say(ledger, 2, since=NOW_S - 10)
+    say(ledger, 1, since=NOW_S - 20)  # what it had sent before it was killed
+    beat_for(ledger, 2 * ALIVE_S, 2)
+    assert bot(ledger).epoch == 2
+
+
+def test_of_two_that_use_a_name_none_that_began_earlier_becomes_the_latest_over_a_restart():
+    ledger = Ledger()
+    beat_for(ledger, 4, 1, since=NOW_S - 20)
+    beat_for(ledger, 2, 1, since=NOW_S - 20)
+    say(ledger, 2, head=5, since=NOW_S - 10)  # its machine goes down at once, its journal stays
+    beat_for(ledger, 20, 1, since=NOW_S - 20)
+    bot(ledger)
+    ledger = restarted(ledger)
+    beat_for(ledger, 20, 1, since=NOW_S - 20)
+    assert bot(ledger).epoch == 2
+    ledger.listened(SILENT_S)
+    assert bot(ledger).waiting == 5, "nobody followed it"
+
+
+def test_a_name_that_two_use_has_the_later_one_as_its_latest_whoever_speaks():
+    ledger = Ledger()
+    for _ in range(20):
+        ledger.listened(1.0)
+        say(ledger, 1, since=NOW_S - 20)
+        say(ledger, 2, since=NOW_S - 10)
+    beat_for(ledger, 2 * ALIVE_S, 1)
+    assert (bot(ledger).epoch, bot(ledger).instances) == (2, 1)
+
+
 @pytest.mark.parametrize("durable", [True, False])
 def test_a_life_that_began_after_the_clock_was_set_back_is_the_latest_and_open(durable):
     ledger = Ledger()
     send(ledger, 1, 2)
     say(ledger, 1, head=2, durable=durable)
-    say(ledger, 2, head=7, since=NOW_S - 5000, durable=durable)
+    beat_for(ledger, ALIVE_S + 1, 2, head=7, since=NOW_S - 5000, durable=durable)
     for state in (ledger, restarted(ledger)):
         found = bot(state)
         assert (found.epoch, found.open, found.waiting) == (2, True, 7)

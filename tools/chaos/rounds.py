@@ -220,8 +220,11 @@ class Rounds:
         world, words = self.world, self.world.sidecar.control.words
         self.done["day-of-silence"] += 1
         words[Control.DAY] = 1
+        deadline_s = time.monotonic() + PEACE_S_MAX
         while words[Control.DAY]:
             world.check_alive()
+            if time.monotonic() > deadline_s:
+                raise ChaosError(f"the sidecar took no day of silence in {PEACE_S_MAX:g} s")
             time.sleep(LOOK_AGAIN_S)
         if stage.dice.random() < 0.5:
             world.kill(world.sidecar)

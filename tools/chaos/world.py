@@ -294,7 +294,7 @@ def _free_ports(count: int, dice: random.Random) -> list[int]:
     lent_from = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
     ports: list[int] = []
     while len(ports) < count:
-        port = dice.randrange(lent_from - PORTS, lent_from)
+        port = dice.randrange(max(1024, lent_from - PORTS), max(1024 + PORTS, lent_from))
         with suppress(OSError), socket.create_server(("127.0.0.1", port)):
             ports = [*ports, port] if port not in ports else ports
     return ports

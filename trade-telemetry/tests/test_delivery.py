@@ -283,6 +283,18 @@ def test_an_epoch_is_contested_when_what_was_never_sent_is_settled():
     assert life.hear(3)
 
 
+def test_one_that_was_superseded_says_what_it_refused_until_a_beat_with_it_was_answered():
+    life = Life(0)
+    life.send()
+    life.stream.supersede()
+    life.hear(0, beat=1)
+    assert life.stream.ending().refused == {"closed": 2}
+    life.now_s += 1
+    assert life.send() == ["beat 2"]
+    life.hear(0, beat=2)
+    assert life.stream.ending().refused == {}
+
+
 def test_the_last_beat_says_that_it_is():
     assert Life(0).stream.ending().ending
 

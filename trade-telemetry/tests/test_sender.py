@@ -13,7 +13,7 @@ import time
 
 import zmq
 
-from trade_telemetry import Publisher, sender
+from trade_telemetry import Publisher, delivery, sender
 from trade_telemetry.acknowledgements import Acknowledgement
 
 
@@ -231,6 +231,40 @@ def test_when_a_journal_file_is_removed_a_new_one_is_begun_and_nothing_is_lost(
         until(lambda: publisher.stats().leftover + publisher.stats().waiting == 0)
     assert sorted(trade.side for trade in sidecar.trades) == ["buy"] * 5 + ["sell"]
     assert not list(tmp_path.iterdir())
+
+
+def test_what_is_left_of_a_removed_file_does_not_pass_for_a_second_publisher(
+    sidecar, until, monkeypatch, tmp_path
+):
+    monkeypatch.setattr(sender, "CHECK_EVERY_S", 0.01)
+    monkeypatch.setattr(delivery, "BEAT_INTERVAL_S", 0.01)
+    monkeypatch.setattr(delivery, "WINDOW_EVENTS", 1)  # so that it takes a while
+    with Publisher(sidecar.address, capacity=50, journal_dir=tmp_path) as publisher:
+        for _ in range(51):
+            publisher.publish("buy", 1)
+        first = publisher.epoch
+        next(tmp_path.iterdir()).unlink()
+        until(lambda: publisher.stats().leftover + publisher.stats().waiting == 0)
+    said = [beat.refused for beat in sidecar.beats if beat.epoch == first and not beat.ending]
+    assert said[0]["ring_full"] == 1
+    assert said[-1] == {}
+
+
+def test_what_was_overwritten_is_counted_over_all_files(sidecar, until, monkeypatch, tmp_path):
+    monkeypatch.setattr(sender, "CHECK_EVERY_S", 0.01)
+    sidecar.receiving = sidecar.answering = False
+    with Publisher(
+        sidecar.address, capacity=4, journal_dir=tmp_path, when_full="drop_oldest"
+    ) as publisher:
+        for _ in range(7):
+            publisher.publish("buy", 1)
+        first = publisher.epoch
+        next(tmp_path.iterdir()).unlink()
+        until(lambda: publisher.epoch != first)
+        for _ in range(6):
+            publisher.publish("buy", 1)
+        assert publisher.stats().overwritten == 3 + 2
+        sidecar.receiving = sidecar.answering = True
 
 
 def test_a_journal_file_that_was_cut_is_not_touched_again(sidecar, until, monkeypatch, tmp_path):

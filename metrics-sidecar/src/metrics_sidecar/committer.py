@@ -67,9 +67,8 @@ class Committer:
         """What the state takes on its disk, and what is left there."""
         return StoreFigures(0, 0) if self._store is None else self._store.figures()
 
-    def note_refused(self) -> None:
-        """Count who wanted this state and was refused since the last call."""
-        refused = self.figures().refused
+    def note_refused(self, refused: int) -> None:
+        """Count who wanted this state and was refused; so many since this one has it."""
         more = refused - self._refused if refused >= self._refused else refused
         self._refused = refused
         if more:

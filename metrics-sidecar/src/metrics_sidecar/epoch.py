@@ -23,12 +23,13 @@ _REFUSALS: Final = frozenset(RefusalReason)
 class Epoch:
     """One life of a publisher: ``last`` is settled, ``head`` the highest sequence heard of.
 
-    ``since_s`` is 0 until a beat says it. What follows ``refused`` is not kept: ``beat`` and
-    ``gap`` are for the acknowledgement, ``touched`` is that one is due. ``alive``: its own
-    publisher beats, since ``alive_from_s`` of listening; ``shared``: beside another of its name,
-    for which ``look_s`` is the time to look.
-    What is up to ``was_told`` had been committed once, and of that is up to ``refilled_to``
-    accounted for.
+    ``since_s`` is when it began, for its order among others of its name, and 0 until a beat says
+    it; ``claimed_s`` is the latest start that was claimed for it, by whatever clock. ``first_s``
+    and ``heard_s`` are when it was heard first and last, in seconds of listening. What follows
+    ``refused`` is not kept: ``beat`` and ``gap`` are for the acknowledgement, ``touched`` is that
+    one is due. ``alive``: its own publisher beats, since ``alive_from_s`` of listening;
+    ``shared``: beside another of its name; at ``look_s`` others are looked for. What is up to
+    ``was_told`` had been committed once, and of that is up to ``refilled_to`` accounted for.
     """
 
     source: str
@@ -37,6 +38,8 @@ class Epoch:
     last: int = 0
     head: int = 0
     since_s: float = 0.0
+    claimed_s: float = 0.0
+    first_s: float = 0.0
     heard_s: float = 0.0
     last_seen_s: float = 0.0
     capacity: int = 0
@@ -103,18 +106,14 @@ class Epoch:
         """Take in what a beat says, once ``Epochs.check`` has found it plausible.
 
         It began when it was first heard at the latest: a clock that is ahead supersedes nobody.
-        One whose own publisher speaks follows all that were heard before: a clock that was set
-        back hides nobody.
         """
         self.raise_head(beat.head)
         for reason, count in more_refused(self.refused, beat.refused).items():
             self.publisher.refused[reason] = self.publisher.refused.get(reason, 0) + count
             self.refused[reason] = self.refused.get(reason, 0) + count
+        self.claimed_s = max(self.claimed_s, beat.since)
         if not self.since_s:
             self.since_s = min(beat.since, self.last_seen_s)
-            if beat.refused:
-                after_s = math.nextafter(self.publisher.newest_s, math.inf)
-                self.since_s = max(self.since_s, after_s)
         self.publisher.newest_s = max(self.publisher.newest_s, self.since_s)
         self.capacity = beat.capacity
         self.held = max(0, beat.head - beat.oldest + 1)
@@ -123,12 +122,18 @@ class Epoch:
         self.beat = beat.number
         self.gap = False
 
+    def follow_all(self) -> None:
+        """Be the latest of its name, whatever its clock said."""
+        self.since_s = self.publisher.newest_s = math.nextafter(self.publisher.newest_s, math.inf)
+
     def row(self) -> EpochRow:
         """What is kept of it."""
         return EpochRow(
             last=self.last,
             head=self.head,
             since_s=self.since_s,
+            claimed_s=self.claimed_s,
+            first_s=self.first_s,
             heard_s=self.heard_s,
             last_seen_s=self.last_seen_s,
             capacity=self.capacity,
@@ -144,6 +149,12 @@ def are_beside(one: Epoch, other: Epoch) -> bool:
     until_s = min(one.heard_s, other.heard_s)
     together_s = until_s - max(one.alive_from_s, other.alive_from_s)
     return one.alive and other.alive and together_s >= BESIDE_S
+
+
+def comes_last(epoch: Epoch) -> bool:
+    """Whether all of its name that began later, by their clocks, were heard of before it."""
+    later = [each for each in epoch.publisher.epochs.values() if each.began_s > epoch.began_s]
+    return all(each.first_s <= epoch.first_s for each in later)
 
 
 def more_refused(before: Mapping[str, int], said: Mapping[str, int]) -> dict[str, int]:

@@ -14,7 +14,7 @@ from typing import Final
 
 from msgspec.structs import asdict
 
-from metrics_sidecar.epoch import BESIDE_S, Epoch, are_beside, more_refused
+from metrics_sidecar.epoch import BESIDE_S, Epoch, are_beside, comes_last, more_refused
 from metrics_sidecar.notices import Notices, OlderState, SharedName
 from metrics_sidecar.publishers import Publishers, check_residues
 from metrics_sidecar.rows import Key, SpentRow, State, encode_row, epoch_key, spent_key
@@ -81,10 +81,13 @@ class Epochs:
                 self.spent[key] = spent
                 self._forget()
             return None
-        epoch = Epoch(*key, publisher, heard_s=self.listened_s, last_seen_s=now_s)
+        epoch = Epoch(
+            *key, publisher, first_s=self.listened_s, heard_s=self.listened_s, last_seen_s=now_s
+        )
         if spent is not None:
             epoch.last = epoch.head = spent.last
-            epoch.since_s, epoch.refused = spent.since_s, dict(spent.refused)
+            epoch.since_s, epoch.claimed_s = spent.since_s, spent.claimed_s
+            epoch.refused = dict(spent.refused)
             self._moved.add(key)
         self.live[key] = publisher.epochs[key[1]] = epoch
         return epoch
@@ -166,6 +169,7 @@ class Epochs:
         return live | {spent_key(key): encode_row(each) for key, each in self.spent.items()}
 
     def _note_older(self, epoch: Epoch, was_told: int, oldest: int) -> None:
+        epoch.count_refilled()
         last = epoch.refilled_to = epoch.last
         epoch.was_told = was_told
         again = max(0, was_told - max(last, oldest - 1))
@@ -173,18 +177,25 @@ class Epochs:
         self.notices.add(OlderState(*epoch.key, last, was_told, again, lost))
 
     def _note_alive(self, epoch: Epoch) -> None:
-        """Its own publisher beats; look for others that do, once a second until one was found."""
+        """Its own publisher beats: it shares its name with others that do, or follows them all.
+
+        The only one to beat follows those that were heard of before it, whatever a clock that was
+        set back says. Looks once a second, until it was found to share its name.
+        """
         now_s = self.listened_s
         if not epoch.alive:
             epoch.alive, epoch.alive_from_s, epoch.look_s = True, now_s, now_s + BESIDE_S
         if epoch.shared or now_s < epoch.look_s:
             return
         epoch.look_s = now_s + LOOK_EVERY_S
-        beside = [each for each in epoch.publisher.epochs.values() if are_beside(epoch, each)]
+        alive = [each for each in epoch.publisher.epochs.values() if each.alive]
+        beside = [each for each in alive if are_beside(epoch, each)]
         if len(beside) > 1:
             for each in beside:
                 each.shared = True
             self.notices.add(SharedName(epoch.source, tuple(each.number for each in beside)))
+        elif epoch.is_superseded and len(alive) == 1 and comes_last(epoch):
+            epoch.follow_all()
 
     def _silence_s(self, epoch: Epoch) -> float:
         return self.listened_s - epoch.heard_s
@@ -221,16 +232,28 @@ class Epochs:
             self._publishers.changed.add(publisher.name)
             del self.live[each.key]
             self.spent[each.key] = SpentRow(
-                last=each.last, since_s=each.began_s, refused=each.refused
+                last=each.last,
+                since_s=each.began_s,
+                claimed_s=each.claimed_s,
+                refused=each.refused,
             )
             self._moved.add(each.key)
         self.settled += len(epochs)
         self._forget()
 
     def _forget(self) -> None:
-        """Drop the spent rows past the limit; a start in the future does not reach there."""
-        excess = len(self.spent) - SPENT_MAX
-        for key in nsmallest(excess, self.spent, key=lambda key: self.spent[key].since_s):
-            since_s = min(self.spent.pop(key).since_s, self._now_s)
-            self.forgotten_since_s = max(self.forgotten_since_s, since_s)
+        """Drop the spent rows past the limit, those that began first.
+
+        One that claims to begin in the future is kept until that has come. Of such are at most half
+        of all: those past it are dropped, and ``forgotten_since_s`` does not reach them.
+        """
+        if len(self.spent) <= SPENT_MAX:
+            return
+        spent = self.spent
+        ahead = [key for key, row in spent.items() if row.latest_s > self._now_s]
+        for key in nsmallest(len(ahead) - SPENT_MAX // 2, ahead, key=lambda k: spent[k].since_s):
+            del spent[key]
+            self._moved.add(key)
+        for key in nsmallest(len(spent) - SPENT_MAX, spent, key=lambda k: spent[k].latest_s):
+            self.forgotten_since_s = max(self.forgotten_since_s, spent.pop(key).latest_s)
             self._moved.add(key)

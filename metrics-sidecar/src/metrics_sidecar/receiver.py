@@ -23,6 +23,7 @@ from metrics_sidecar.history import History
 from metrics_sidecar.inbox import Inbox
 from metrics_sidecar.ledger import ServiceCounter, Snapshot
 from metrics_sidecar.outbox import Outbox
+from metrics_sidecar.store import StoreFigures
 
 WAIT_S_MAX: Final = 0.2
 WAIT_CONNECTED_S_MAX: Final = 0.05
@@ -147,7 +148,7 @@ class Receiver:
         self._outbox.bind(self.ack_bind)
         self._inbox.bind(self.bind)
         self._bound = True
-        self.figures = self._take_figures()
+        self.figures = self._take_figures(self._state.figures())
 
     def _try_to_serve(self) -> None:
         """What ``start`` could not do, because the state could not be read."""
@@ -249,15 +250,15 @@ class Receiver:
             ledger.note(ServiceCounter.CONNECTIONS_REFUSED_HANDSHAKE, refused.handshake)
             if any(refused):
                 self._state.hasten()
-        self._state.note_refused()
-        self.figures = self._take_figures()
+        sizes = self._state.figures()
+        self._state.note_refused(sizes.refused)
+        self.figures = self._take_figures(sizes)
         self._inbox.tell_rejections(ledger)
         for notice in ledger.take_notices():
             self._log.warning(notice.sentence, **asdict(notice))
 
-    def _take_figures(self) -> ReceiverFigures:
+    def _take_figures(self, sizes: StoreFigures) -> ReceiverFigures:
         state, connections = self._state, self._inbox.connections
-        sizes = state.figures()
         return ReceiverFigures(
             connections=len(connections),
             backlog_bytes=connections.backlog_bytes(),

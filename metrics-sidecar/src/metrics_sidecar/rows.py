@@ -83,6 +83,8 @@ class EpochRow(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     last: Count
     head: Count
     since_s: float = 0.0
+    claimed_s: float = 0.0
+    first_s: float = 0.0
     heard_s: float = 0.0
     last_seen_s: float = 0.0
     capacity: Count = 0
@@ -97,12 +99,18 @@ class SpentRow(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     last: Count
     since_s: float
+    claimed_s: float = 0.0
     refused: dict[str, Count] = {}
 
     @property
     def head(self) -> int:
         """The highest sequence heard of: all of it is settled."""
         return self.last
+
+    @property
+    def latest_s(self) -> float:
+        """The latest that it may be said to have begun, should it come back."""
+        return max(self.since_s, self.claimed_s)
 
 
 class TotalsRow(msgspec.Struct, frozen=True, kw_only=True):

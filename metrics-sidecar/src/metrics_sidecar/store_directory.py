@@ -128,10 +128,10 @@ class DirectoryLock:
             time.sleep(LOCK_POLL_S)
         self._descriptor: int | None = descriptor
         _held.add(descriptor)
-        self._name = f"{os.getpid()}\n".encode()
         with suppress(OSError):  # it only helps who is refused: a full disk does not matter
             os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, self._name, 0)
+            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        self._first_bytes = self._size_bytes()
 
     def is_current(self) -> bool:
         """Whether the file that is locked is still the one under that name."""
@@ -139,10 +139,7 @@ class DirectoryLock:
 
     def refused(self) -> int:
         """How many others were refused since this one holds it."""
-        size_bytes = 0
-        with suppress(OSError):
-            size_bytes = 0 if self._descriptor is None else os.fstat(self._descriptor).st_size
-        return max(0, size_bytes - len(self._name))
+        return max(0, self._size_bytes() - self._first_bytes)
 
     def close(self) -> None:
         """Let the next one have the directory; twice is once."""
@@ -165,6 +162,11 @@ class DirectoryLock:
             raise
         os.close(descriptor)
         return None
+
+    def _size_bytes(self) -> int:
+        with suppress(OSError):
+            return 0 if self._descriptor is None else os.fstat(self._descriptor).st_size
+        return 0
 
     def _leave_a_line(self) -> None:
         with suppress(OSError):

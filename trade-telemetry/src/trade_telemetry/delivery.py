@@ -97,14 +97,13 @@ class Stream:
         self.resent = 0
         self.closing = False
         self._refused = refused
+        self._last_word = math.inf
         self._sent_before_back = 0
         self._acknowledged_max = ring.tail
-        self._head_heard = 0
-        self._head_said = 0
-        self._number = 0
+        self._head_heard = self._head_said = 0
+        self._number = self._marker = 0
         self._sent_before: dict[int, int] = {}
         self._beat_due_s = -math.inf
-        self._marker = 0
         self._hold_until_s = -math.inf
         self._asking_until_s = -math.inf
         self._back_to = -1
@@ -132,6 +131,10 @@ class Stream:
     def waiting(self) -> int:
         """How many events the sidecar has not settled yet."""
         return self.head - self.ring.tail
+
+    def supersede(self) -> None:
+        """Its publisher goes on in a new epoch: a leftover, once its refusals have been heard."""
+        self._last_word = self._number + 1
 
     def connection_made(self, now_s: float) -> None:
         """Say a beat first; where something was on its way, wait for the answer before going on."""
@@ -185,6 +188,8 @@ class Stream:
         if not self._is_current(acknowledgement):
             return False
         self._head_heard = max(self._head_heard, acknowledgement.head)
+        if acknowledgement.beat >= self._last_word:
+            self._refused = {}
         older = last < self.ring.tail
         if older:  # another incarnation, with an older state: it wants to be filled again
             self.ring.rewind(last)

@@ -39,6 +39,7 @@ class Intake:
         self.ring = open_ring()
         self.refused = dict.fromkeys(RefusalReason, 0)
         self._refused_before = dict.fromkeys(RefusalReason, 0)
+        self._overwritten_before = 0
         self.closed = False
         self._lock = threading.Lock()
         self._source = source
@@ -64,6 +65,11 @@ class Intake:
         with self._lock:
             before = self._refused_before
             return {reason: count + before[reason] for reason, count in self.refused.items()}
+
+    def overwritten(self) -> int:
+        """Trades written over before they were settled, in all epochs."""
+        with self._lock:
+            return self._overwritten_before + self.ring.overwritten
 
     def close(self) -> None:
         """Refuse from now on."""
@@ -95,6 +101,7 @@ class Intake:
             if self.closed:
                 new.seal()
             self.ring = new
+            self._overwritten_before += old.overwritten
             before, self.refused = self.refused, dict.fromkeys(RefusalReason, 0)
             for reason, count in before.items():
                 self._refused_before[reason] += count

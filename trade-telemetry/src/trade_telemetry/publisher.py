@@ -45,7 +45,8 @@ _log: Final = logging.getLogger(__name__)
 class PublisherStats(msgspec.Struct, frozen=True):
     """Where a publisher's trades are: ``published = acknowledged + waiting``; refused are apart.
 
-    These are of the present ``epoch``; what waits of others is in ``leftover``.
+    These are of the present ``epoch``, but ``refused`` and ``overwritten`` of all that this
+    publisher had; what waits of others is in ``leftover``.
 
     ``acknowledged`` ones are settled: committed by the sidecar, in its totals or counted as lost.
     ``sent`` is the send cursor: it goes back when something was lost on the way. ``overwritten``
@@ -222,7 +223,7 @@ class Publisher:
             waiting=head - tail,
             capacity=self._capacity,
             refused=self._intake.refusals(),
-            overwritten=ring.overwritten,
+            overwritten=self._intake.overwritten(),
             leftover=sum(stream.waiting for stream in sender.leftovers),
             connected=sender.connected,
             tracked=self._addresses[1] is not None,

@@ -163,11 +163,13 @@ class Sender:
         readable = self._intake.ring.is_complete()
         self.lost_files += 1
         _log.error("the journal file of %s was removed or cut while it was in use", old.source)
-        self.stream = self._intake.begin_anew()
-        if self.connected:
-            self.stream.connection_made(now_s)
+        new = self._intake.begin_anew()
         if readable:  # it lives on until it is closed: what is in it is sent as before
+            old.supersede()
             self.leftovers = [*self.leftovers, old]
+        self.stream = new
+        if self.connected:
+            new.connection_made(now_s)
 
     def _send(self, stream: Stream | PlainStream, now_s: float) -> int:
         pushed = 0
