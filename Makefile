@@ -87,6 +87,22 @@ format: install ## mend what lint and format can mend
 
 ## measure
 
-.PHONY: measure
-measure: install ## messages a second on the receive path, and the cost of idling
-	@$(BIN)/python tools/measure.py
+BENCHMARK := @$(BIN)/python -m trading_app.benchmark
+.PHONY: benchmark benchmark-burst benchmark-sustained benchmark-profile benchmark-peers benchmark-receiving benchmark-compare soak
+benchmark: install ## what telemetry costs a bot, against its peers, in about two minutes: table, JSON, HTML report
+	$(BENCHMARK) suite $(ARGS)
+benchmark-burst: install ## only 100,000 trades at once, beside as many bare sends
+	$(BENCHMARK) burst $(ARGS)
+benchmark-sustained: install ## only a steady rate (ARGS="--rate 10000")
+	$(BENCHMARK) sustained $(ARGS)
+benchmark-profile: install ## only higher and higher rates, until one is too much
+	$(BENCHMARK) profile $(ARGS)
+benchmark-peers: install ## only the other ways to count a trade
+	$(BENCHMARK) peers $(ARGS)
+benchmark-receiving: install ## only the sidecar: rates, time until committed, what it takes
+	$(BENCHMARK) receiving $(ARGS)
+benchmark-compare: install ## what changed beyond the noise since BASE=some.json (NEW=the latest)
+	@[ -n "$(BASE)" ] || { echo "say BASE=an earlier result, as in .run/benchmark/" >&2; exit 2; }
+	$(BENCHMARK) compare $(BASE) $(NEW)
+soak: install ## ten minutes at 10,000 trades a second: does anything grow?
+	@$(BIN)/python tools/soak.py $(ARGS)

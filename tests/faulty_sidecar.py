@@ -24,7 +24,7 @@ from metrics_sidecar.ledger import Ledger
 from metrics_sidecar.main import main
 from metrics_sidecar.receiver import Receiver
 from metrics_sidecar.store_directory import StateDirectory, StoreFigures
-from trade_telemetry.messages import LossReason, Skip, Trade
+from trade_telemetry.messages import Batch, LossReason, Skip, Trade, one_by_one
 
 
 def before_each_turn(do: Callable[[], object]) -> None:
@@ -51,6 +51,11 @@ def stall() -> None:
     before_each_turn(may_go_on.wait)
 
 
+def apply_one_by_one(self: Ledger, batch: Batch, now_s: float) -> None:
+    for trade in one_by_one(batch):
+        self.apply(trade, now_s)
+
+
 def drop() -> None:
     apply = Ledger.apply
 
@@ -62,6 +67,7 @@ def drop() -> None:
         self._publishers.by_name[trade.src].lost[LossReason.STATE] -= 1
 
     Ledger.apply = apply_or_drop
+    Ledger.apply_batch = apply_one_by_one
 
 
 def miscount() -> None:
@@ -75,6 +81,7 @@ def miscount() -> None:
             self._publishers.by_name[trade.src].applied += 1
 
     Ledger.apply = apply_and_miscount
+    Ledger.apply_batch = apply_one_by_one
 
 
 def full() -> None:

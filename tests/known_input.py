@@ -21,7 +21,8 @@ machine changes no bucket. A trade of the future counts as of age 0."""
 REASONS = re.findall(
     r"\w+",
     """empty too_large oversized multipart malformed too_deep not_object unknown_type
-    missing_field side qty ts symbol price ts_unit ts_future stamp beat skip""",
+    missing_field side qty ts symbol price ts_unit ts_future stamp batch beat skip
+    benchmark benchmark_status""",
 )
 """Why a message may be rejected, as the contract has it: each has a series from the start."""
 
@@ -29,6 +30,17 @@ LOSSES = ("rejected", "overwritten", "journal", "state", "silent")
 """Why an event may be lost, as the contract has it: each has a series from the first word on."""
 
 EPOCHS_MAX = 1_024
+
+STATUSES = ("started", "running", "completed", "failed")
+QUANTILES = {"0.5": "p50", "0.9": "p90", "0.99": "p99", "0.999": "p99_9", "0.9999": "p99_99"}
+QUANTILES["1"] = "max"
+FIGURES = {
+    "_ratio": "benchmark_ratio",
+    "_seconds": "benchmark_duration_seconds",
+    "_per_second": "benchmark_rate_per_second",
+    "_bytes": "benchmark_size_bytes",
+}
+"""By the unit at the end of a figure's name: the metric that shows it."""
 
 Labels = frozenset[tuple[str, str]]
 Series = tuple[str, Labels]
@@ -72,6 +84,59 @@ class Publisher:
         return is_next
 
 
+class Benchmarks:
+    """The last result of each test, and the last word and the runs of each suite."""
+
+    def __init__(self) -> None:
+        self.heard = 0
+        self.tests: dict[str, dict[str, Any]] = {}
+        self.suites: dict[str, dict[str, Any]] = {}
+        self.runs: Counter[tuple[str, str]] = Counter()
+
+    def take(self, message: dict[str, Any]) -> None:
+        self.heard += 1
+        if message["type"] == "benchmark":
+            self.tests[message["test_name"]] = message
+        else:
+            self.suites[message["test_type"]] = message
+            self.runs[message["test_type"], message["status"]] += 1
+
+    def series(self) -> dict[Series, float]:
+        found: dict[Series, float] = {
+            series("telemetry_benchmarks_total"): self.heard,
+            series("benchmark_tests_forgotten_total"): 0,
+        }
+        for test, result in self.tests.items():
+            found |= _of_test(test, result)
+        for suite, last in self.suites.items():
+            said = series("benchmark_status_timestamp_seconds", suite=suite)
+            found[said] = last["timestamp"]
+            for status in STATUSES:
+                labels = {"suite": suite, "status": status}
+                found[series("benchmark_status", **labels)] = int(last["status"] == status)
+                if status != "running":
+                    found[series("benchmark_runs_total", **labels)] = self.runs[suite, status]
+        return found
+
+
+def _of_test(test: str, result: dict[str, Any]) -> dict[Series, float]:
+    latency = result["latency"]
+    found: dict[Series, float] = {
+        series("benchmark_last_run_timestamp_seconds", test=test): result["timestamp"],
+        series("benchmark_publish_mean_seconds", test=test): latency["mean"],
+        series("benchmark_publish_calls", test=test): latency["count"],
+    }
+    for quantile, name in QUANTILES.items():
+        found[series("benchmark_publish_seconds", test=test, quantile=quantile)] = latency[name]
+    for outcome, count in result["totals"].items():
+        found[series("benchmark_trades", test=test, outcome=outcome)] = count
+    for name, value in result["figures"].items():
+        (unit,) = [unit for unit in FIGURES if name.endswith(unit)]
+        figure = name.removesuffix(unit)
+        found[series(FIGURES[unit], test=test, figure=figure)] = value
+    return found
+
+
 class Account:
     """Takes messages as they are sent, and says what every series must be."""
 
@@ -84,10 +149,14 @@ class Account:
         self.rejected = Counter(dict.fromkeys(REASONS, 0))
         self.publishers: dict[str, Publisher] = {}
         self.last_ts = 0.0
+        self.benchmarks = Benchmarks()
 
     def take(self, message: dict[str, Any], rejected: str | None, age_s: float) -> None:
         """Account for one message, rejected for a reason or not."""
         self.received += 1
+        if message["type"].startswith("benchmark") and not rejected:
+            self.benchmarks.take(message)
+            return
         if "src" not in message:
             self.untracked += not rejected
             self._settle(message, rejected, age_s)
@@ -175,7 +244,7 @@ class Account:
             found[series("telemetry_event_age_seconds_bucket", le=le)] = count
         for name, publisher in self.publishers.items():
             found |= _of_publisher(name, publisher)
-        return found
+        return found | self.benchmarks.series()
 
 
 def _of_publisher(name: str, publisher: Publisher) -> dict[Series, float]:
@@ -212,6 +281,8 @@ RUBBISH = (
     ({"type": "trade", "side": "buy", "qty": 1}, "missing_field"),
     ({"type": "skip"}, "skip"),
     ({"type": "cheer"}, "unknown_type"),
+    ({"type": "benchmark"}, "benchmark"),
+    ({"type": "benchmark_status", "status": "cheered"}, "benchmark_status"),
 )
 
 
@@ -237,11 +308,14 @@ class Input:
         self._epochs = {name: seed * 100 + index for index, name in enumerate(names)}
         self._seqs = dict.fromkeys(names, 0)
         self._beats = 0
+        self._said_s = 0.0
 
     def first_sight(self) -> list[bytes]:
         frames = [self._trade(None, symbol, AGES_S[1]) for symbol in self._symbols]
         frames += [self._trade(name, self._symbols[0], AGES_S[1]) for name in self._seqs]
         frames += [self._rubbish(*each) for each in RUBBISH]
+        frames += [self._status("profile", "started", age_s=300), self._status("peers", "running")]
+        frames += self._results(("burst", "busy"))
         return frames + [self._beat(name, waiting=0, refused=0) for name in self._seqs]
 
     def burst(self) -> list[bytes]:
@@ -260,6 +334,9 @@ class Input:
             frames.append(self._random_trade(None))
         for message, reason in RUBBISH:
             frames += [self._rubbish(message, reason) for _ in range(self._random.randrange(2, 5))]
+        frames += [self._status("peers", "started"), *self._results(("away", "burst"))]
+        frames += [self._status("suite", "running"), self._status("quick", "started")]
+        frames.append(self._status("peers", "failed" if self._ending else "completed"))
         return frames + [self._last_beat(name) for name in self._seqs]
 
     def _losses(self, name: str, reason: str) -> list[bytes]:
@@ -289,6 +366,33 @@ class Input:
         waiting = self._random.randrange(1, 9)
         self._seqs[name] += waiting
         return self._beat(name, waiting=waiting, refused=refused)
+
+    def _status(self, suite: str, status: str, age_s: float = 0) -> bytes:
+        message = self._benchmark("benchmark_status", suite) | {"status": status}
+        message["timestamp"] -= age_s
+        return self._send(message)
+
+    def _results(self, tests: tuple[str, ...]) -> list[bytes]:
+        return [self._send(self._result(test)) for test in tests]
+
+    def _result(self, test: str) -> dict[str, Any]:
+        draw = self._random.randrange
+        counts = {"refused": draw(9), "applied": draw(90, 99), "lost": draw(9), "waiting": draw(9)}
+        accepted = counts["applied"] + counts["lost"] + counts["waiting"] + draw(3)
+        counts |= {"accepted": accepted, "offered": accepted + counts["refused"]}
+        times = sorted(draw(1, 10**6) / 10**9 for _ in QUANTILES)
+        latency = {"count": draw(1, 10**6), "mean": times[2]}
+        figures = {f"publish_to_send{unit}": draw(1, 10**6) / 8 for unit in FIGURES}
+        return self._benchmark("benchmark", test) | {
+            "totals": counts,
+            "latency": latency | dict(zip(QUANTILES.values(), times, strict=True)),
+            "figures": figures | {f"{test}_memory_bytes": draw(1, 10**9)},
+        }
+
+    def _benchmark(self, kind: str, test: str) -> dict[str, Any]:
+        """Each a millisecond or more after the one before, so that one of them is the last."""
+        self._said_s = max(round(time.time(), 3), self._said_s + 0.001)
+        return {"type": kind, "test_type": test, "test_name": test, "timestamp": self._said_s}
 
     def _random_trade(self, name: str | None) -> bytes:
         choose = self._random

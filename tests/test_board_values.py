@@ -12,7 +12,7 @@ import math
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
@@ -69,6 +69,7 @@ class Asked:
     sources: list[Source]
     symbol: str | None = None
     publisher: str | None = None
+    test: str | None = None
 
     def each(self, name: str, **labels: str) -> Iterator[tuple[Source, dict[str, str], float]]:
         """Every series of a name that has these labels and was chosen, after all of the input."""
@@ -81,12 +82,23 @@ class Asked:
     def _chosen(self, labels: dict[str, str]) -> bool:
         return all(
             wanted is None or labels.get(key, wanted) == wanted
-            for key, wanted in (("symbol", self.symbol), ("publisher", self.publisher))
+            for key, wanted in (
+                ("symbol", self.symbol),
+                ("publisher", self.publisher),
+                ("test", self.test),
+            )
         )
 
     def total(self, name: str, by: Iterable[str] = (), **labels: str) -> Values:
         """Sums of the values at the end, by some labels."""
         return self._sum(name, by, labels, lambda source, key, value: value)
+
+    def most(self, name: str, by: Iterable[str] = (), **labels: str) -> Values:
+        """The largest of the values at the end, by some labels."""
+        found = defaultdict(list)
+        for _, its_labels, value in self.each(name, **labels):
+            found[frozenset((k, its_labels[k]) for k in by)].append(value)
+        return {key: max(values) for key, values in found.items()}
 
     def rate(self, name: str, by: Iterable[str] = (), **labels: str) -> Values:
         """Sums of rates over the window of the boards."""
@@ -155,6 +167,26 @@ def column(metric: str) -> Callable[[Asked], Values]:
 def lost_or_refused(asked: Asked) -> Values:
     lost = alone(asked.total("telemetry_publisher_lost_total"))
     return {NOTHING: lost + alone(asked.total("telemetry_publisher_refused_total"))}
+
+
+def publish(quantile: str, *by: str) -> Callable[[Asked], Values]:
+    return lambda asked: asked.most("benchmark_publish_seconds", by, quantile=quantile)
+
+
+def outcome(name: str, *by: str) -> Callable[[Asked], Values]:
+    return lambda asked: asked.total("benchmark_trades", by, outcome=name)
+
+
+def unexplained(asked: Asked) -> Values:
+    accepted, applied, waiting = (
+        alone(outcome(name)(asked)) for name in ("accepted", "applied", "waiting")
+    )
+    return {NOTHING: accepted - applied - waiting}
+
+
+def last_run_age(asked: Asked) -> Values:
+    ended_s = alone(asked.most("benchmark_last_run_timestamp_seconds"))
+    return {NOTHING: asked.world.moment_s - ended_s}
 
 
 def newest_trade_age(asked: Asked) -> Values:
@@ -249,6 +281,37 @@ EXACT: dict[str, Callable[[Asked], Values]] = {
     "pipeline-health / Received per second by outcome / beat": lambda a: a.rate(
         "telemetry_beats_total"
     ),
+    "pipeline-health / Received per second by outcome / benchmark": lambda a: a.rate(
+        "telemetry_benchmarks_total"
+    ),
+    "benchmark / A publish, median": publish("0.5"),
+    "benchmark / A publish, p99": publish("0.99"),
+    "benchmark / Times a bare send": lambda a: a.most("benchmark_ratio", figure="publish_to_send"),
+    "benchmark / Lost or unexplained": unexplained,
+    "benchmark / Refused": outcome("refused"),
+    "benchmark / Last run": last_run_age,
+    "benchmark / Median of a publish by test / {{test}}": publish("0.5", "test"),
+    "benchmark / p99 of a publish by test / {{test}}": publish("0.99", "test"),
+    "benchmark / Tests / Median": publish("0.5", "test"),
+    "benchmark / Tests / p90": publish("0.9", "test"),
+    "benchmark / Tests / p99": publish("0.99", "test"),
+    "benchmark / Tests / p99.9": publish("0.999", "test"),
+    "benchmark / Tests / p99.99": publish("0.9999", "test"),
+    "benchmark / Tests / Longest": publish("1", "test"),
+    **{
+        f"benchmark / Tests / {name.capitalize()}": outcome(name, "test")
+        for name in ("offered", "accepted", "refused", "applied", "lost", "waiting")
+    },
+    "benchmark / Ratios / Times": lambda a: a.most("benchmark_ratio", ("figure",)),
+    "benchmark / Rates / Per second": lambda a: a.most("benchmark_rate_per_second", ("figure",)),
+    "benchmark / Durations / Time": lambda a: a.most("benchmark_duration_seconds", ("figure",)),
+    "benchmark / Sizes / Size": lambda a: a.most("benchmark_size_bytes", ("figure",)),
+    **{
+        f"benchmark / Runs by suite / {status.capitalize()}": lambda a, status=status: a.total(
+            "benchmark_runs_total", by=("suite",), status=status
+        )
+        for status in ("started", "completed", "failed")
+    },
     "pipeline-health / Rejected per second by reason / {{reason}}": lambda a: {
         key: value
         for key, value in a.recorded(
@@ -336,14 +399,10 @@ def test_the_answer_for_all_sidecars_is_what_the_input_gives(world, name):
 def test_the_answer_for_what_was_chosen_is_what_that_part_of_the_input_gives(world, name):
     target = TARGETS[name]
     source = world.sources[1]
-    asked = Asked(world, [source], symbol="ETHUSDT", publisher="p3")
-    if "$symbol" not in target.query["expr"]:
-        asked = replace(asked, symbol=None)
-    if "$publisher" not in target.query["expr"]:
-        asked = replace(asked, publisher=None)
-    chosen = target.expression(
-        job="metrics-sidecar", instance=re.escape(source.name), symbol="ETHUSDT", publisher="p3"
-    )
+    choice = {"symbol": "ETHUSDT", "publisher": "p3", "test": "burst"}
+    heeded = {name: it for name, it in choice.items() if f"${name}" in target.query["expr"]}
+    asked = Asked(world, [source], **heeded)
+    chosen = target.expression(job="metrics-sidecar", instance=re.escape(source.name), **choice)
     assert world.ask(chosen.replace("\\", "\\\\")) == close(EXACT[name](asked))
 
 
@@ -541,6 +600,24 @@ def each_publisher(open_word: str) -> Callable[[World], dict[frozenset, str]]:
     return expected
 
 
+def suites(world: World) -> dict[frozenset, str]:
+    """What each said last; one that was under way five minutes ago is silent."""
+    return {
+        frozenset({("instance", source.name), ("suite", suite)}): (
+            "silent" if suite == "profile" else said["status"]
+        )
+        for source in world.sources
+        for suite, said in source.input.account.benchmarks.suites.items()
+    }
+
+
+def last_suite(world: World) -> dict[frozenset, str]:
+    said = [
+        last for source in world.sources for last in source.input.account.benchmarks.suites.values()
+    ]
+    return {NOTHING: max(said, key=lambda each: each["timestamp"])["status"]}
+
+
 def worst(word: str) -> Callable[[World], dict[frozenset, str]]:
     return lambda world: {NOTHING: word}
 
@@ -558,6 +635,8 @@ WORDS: list[tuple[str, str, Callable[[World], dict[frozenset, str]]]] = [
     *((name, "one_away_s", each_sidecar("live", "away")) for name in HEALTH),
     (PUBLISHERS, "moment_s", each_publisher("live")),
     (PUBLISHERS, "alarm_s", each_publisher("silent")),
+    ("benchmark / Last suite", "moment_s", last_suite),
+    ("benchmark / Suites over time / {{suite}} on {{instance}}", "moment_s", suites),
 ]
 
 
@@ -762,6 +841,7 @@ def test_the_variables_offer_what_there_is(world):
         "instance": {source.name for source in world.sources},
         "symbol": {"BTCUSDT", "ETHUSDT", "(none)"},
         "publisher": {"p1", "p2", "p3"},
+        "test": {"away", "burst", "busy"},
     }
 
 

@@ -103,7 +103,8 @@ def test_the_unit_is_that_of_what_is_asked(target):
     (name, *_) = [selector.name for selector in selectors(target.expression())]
     asks_seconds = re.match(r"histogram_quantile|time\(\) -|clamp_min\(time", target.query["expr"])
     dimension = "count"
-    if re.match(r"telemetry_(receiver_up|publisher_open)$", name) or "max_over_time" in str(target):
+    states = r"telemetry_(receiver_up|publisher_open)$|benchmark_status$"
+    if re.match(states, name) or "max_over_time" in str(target):
         dimension = "state"
     elif name.endswith("busy:rate1m"):
         dimension = "ratio"
@@ -111,7 +112,7 @@ def test_the_unit_is_that_of_what_is_asked(target):
         dimension = "bytes"
     elif (
         asks_seconds
-        or re.search(":p99|_seconds:mean", name)
+        or re.search(":p99|_seconds:mean|benchmark_(publish|duration)_seconds", name)
         or name.endswith("heartbeat_age_seconds")
     ):
         dimension = "seconds"
@@ -153,11 +154,15 @@ def test_a_state_has_one_word_and_one_colour_on_every_board():
                     colors.setdefault(result["text"], set()).add(result["color"])
     assert colors == {
         "live": {palette.NEUTRAL_MARK},
+        "started": {palette.NEUTRAL_MARK},
+        "running": {palette.NEUTRAL_MARK},
+        "completed": {palette.NEUTRAL_MARK},
         "stalled": {palette.WARNING_MARK},
         "blocked": {palette.WARNING_MARK},
         "silent": {palette.WARNING_MARK},
         "pending": {palette.WARNING_MARK},
         "away": {palette.DANGER_MARK},
+        "failed": {palette.DANGER_MARK},
         "firing": {palette.DANGER_MARK},
         "ended": {palette.MUTED.dark},
     }

@@ -9,10 +9,18 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+import zmq
 from prometheus_client.parser import text_string_to_metric_families
 from tests.parts import fetch, until
 
 from trade_telemetry import Publisher, RejectReason
+from trade_telemetry.benchmark_messages import (
+    Benchmark,
+    BenchmarkLatency,
+    BenchmarkStatus,
+    BenchmarkTotals,
+)
+from trade_telemetry.messages import encode
 
 ROOT = Path(__file__).resolve().parent.parent
 TRACKED = subprocess.run(
@@ -32,6 +40,8 @@ def read(path: str) -> str:
 def test_the_page_of_metrics_names_each_one_that_is_served_and_no_other(apps):
     with Publisher(apps.zmq_address, source="bot") as publisher:
         publisher.publish("buy", 1, symbol="BTCUSDT")
+    tell_of_a_benchmark(apps.zmq_address)
+    until(lambda: "benchmarks_total 2.0" in fetch(f"{apps.sidecar_url}/metrics"))
     with urllib.request.urlopen(f"{apps.sidecar_url}/metrics") as answer:
         text = answer.read().decode()
     served = {}
@@ -44,6 +54,16 @@ def test_the_page_of_metrics_names_each_one_that_is_served_and_no_other(apps):
     rows = re.findall(r"^\| `(\w+)(?:\{([\w,]+)\})?` \| (\w+) \|", read("docs/metrics.md"), re.M)
     written = {name: (kind, set(labels.split(",")) - {""}) for name, labels, kind in rows}
     assert written == served
+
+
+def tell_of_a_benchmark(address):
+    """With a figure of each kind."""
+    figures = {f"a_{unit}": 1.0 for unit in ("ratio", "seconds", "per_second", "bytes")}
+    found = (BenchmarkTotals(1, 1, 0), BenchmarkLatency(1, *[1e-6] * 7), figures)
+    with zmq.Context() as context, context.socket(zmq.PUSH) as push:
+        push.connect(address)
+        push.send(encode(BenchmarkStatus("suite", "suite", 1.0, "completed")))
+        push.send(encode(Benchmark("suite", "burst", 1.0, {}, *found)))
 
 
 def test_the_page_of_the_contract_names_each_reason_and_no_other():

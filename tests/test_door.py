@@ -15,7 +15,6 @@ from pathlib import Path
 import psutil
 import pytest
 from tests.parts import ENVIRONMENT, Apps, free_port, until
-from tools import measure
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -422,28 +421,3 @@ def test_open_says_how_to_start_a_desk_that_does_not_answer(tmp_path):
     assert complaint(make("open", WEBAPP_HTTP_PORT=port, RUN_DIR=str(tmp_path))) == (
         f"nothing answers at http://127.0.0.1:{port}: start it with make apps-up"
     )
-
-
-def test_measure_prints_rates_and_their_ratio():
-    result = make("measure", MESSAGES="2000", ROUNDS="1", IDLE_S="0.1")
-    assert result.returncode == 0
-    assert re.search(r"^sidecar +[0-9,]+ messages/s", result.stdout, re.MULTILINE)
-    assert re.search(r"^ratio +[0-9.]+ ", result.stdout, re.MULTILINE)
-
-
-def test_measure_ends_with_the_reason_when_the_sidecar_does():
-    result = make("measure", SIDECAR_LOG_FORMAT="loud")
-    assert result.returncode != 0
-    assert result.stderr.startswith("measure: metrics-sidecar ended: ")
-    assert "SIDECAR_LOG_FORMAT" in result.stderr
-
-
-def test_a_measured_rate_leaves_out_the_start_of_the_process_that_sends():
-    slow_start = "import time; time.sleep(1); print('ready', flush=True); input()"
-    rate = measure.rate([sys.executable, "-c", slow_start], wait_for_all=lambda: None)
-    assert measure.MESSAGES / rate < 0.5
-
-
-def test_a_process_that_sends_and_ends_too_early_ends_the_measurement():
-    with pytest.raises(measure.MeasureError, match="ended before it could"):
-        measure.rate([sys.executable, "-c", ""], wait_for_all=lambda: None)

@@ -89,11 +89,13 @@ def test_the_page_shows_exactly_what_was_published_by_side_and_by_symbol(apps, n
 def test_the_keys_of_the_ticket_are_dead_on_this_page_and_the_ticket_is_kept(apps, new_page):
     page = new_page()
     page.goto(apps.desk_url)
+    expect(page.get_by_text("all publishers")).to_be_visible(timeout=30_000)  # it is all there
     field = page.get_by_label("Quantity", exact=True)
     field.fill("3.5")
     field.press("Enter")
     page.get_by_role("link", name="Live", exact=True).click()
     expect(page.locator(".ta-answer")).to_be_visible(timeout=30_000)
+    expect(field).to_have_count(0)  # the other page is gone, with its keys
     for key in ("b", "s", "q"):
         page.keyboard.press(key)
     expect(page.get_by_text("no trade has come yet")).to_be_visible(timeout=20_000)

@@ -31,9 +31,11 @@ except ImportError:
 
 with atheris.instrument_imports(include=["trade_telemetry", "metrics_sidecar"]):
     from metrics_sidecar.inbox import Inbox
-    from metrics_sidecar.ledger import Ledger, Snapshot
+    from metrics_sidecar.ledger import Ledger
+    from metrics_sidecar.snapshot import Snapshot
     from metrics_sidecar.store import open_store
     from trade_telemetry.acknowledgements import decode_acknowledgement
+    from trade_telemetry.batches import frames_of_each
     from trade_telemetry.errors import RejectedMessageError
     from trade_telemetry.journal import open_ring
     from trade_telemetry.journal_recovery import leftovers
@@ -60,6 +62,8 @@ LATER_FRAMES = (
     ),
     b'{"type":"trade","side":"sell","qty":1,"ts":2,"src":"a","epoch":2,"seq":1}',
     b'{"type":"trade","side":"sell","qty":1,"ts":2,"src":"b","epoch":1,"seq":2}',
+    b'{"type":"batch","src":"a","epoch":2,"seq":1,"trades":[["buy",1,2],["sell",2,2,"X",3]]}',
+    b'{"type":"batch","src":"a","epoch":2,"seq":3,"trades":[["buy",1,2],["sell",-1,2],[]]}',
 )
 STREAM = (*FRAMES[:2], COMMIT, *FRAMES[2:], RESTART, FRAMES[2], COMMIT, SILENCE, COMMIT, *FRAMES)
 LATER = (*FRAMES, COMMIT, *LATER_FRAMES, COMMIT, SILENCE, COMMIT, RESTART, *LATER_FRAMES)
@@ -135,23 +139,23 @@ def _feed(ledger: Ledger, frame: bytes) -> None:
     try:
         message = decode(frame, NOW_S)
     except RejectedMessageError as error:
+        each_frame = [*frames_of_each(frame)] if error.reason is RejectReason.BATCH else []
+        for each in each_frame:
+            _feed(ledger, each)
+        if each_frame:
+            return
         if error.stamps is None:
             ledger.reject(error.reason)
         else:
             ledger.reject_stamped(error.reason, error.stamps, NOW_S)
         return
-    if isinstance(message, Trade):
-        ledger.apply(message, NOW_S)
-    elif isinstance(message, Beat):
-        ledger.beat(message, NOW_S)
-    else:
-        ledger.skip(message, NOW_S)
+    ledger.take(message, NOW_S)
 
 
 def _check(shown: Snapshot) -> None:
     rejected = sum(shown.rejected.values())
     parts = shown.duplicates + shown.gaps + shown.beats + shown.skips + shown.turned_away
-    assert shown.received == shown.applied + rejected + parts, shown
+    assert shown.received == shown.applied + rejected + parts + shown.benchmarks, shown
     assert shown.residue == 0, shown
     for publisher in shown.publishers.values():
         lost = sum(publisher.lost.values())
@@ -171,13 +175,13 @@ class Line:
         self._peer = zmq.Context().socket(zmq.PUSH)
         self._peer.connect(address)
 
-    def pass_on(self, messages: list[list[bytes]], ledger: Ledger) -> None:
-        """Send them, and receive until as many have come; then there must be no more."""
+    def pass_on(self, messages: list[list[bytes]], count: int, ledger: Ledger) -> None:
+        """Send them, and receive until so many have come; then there must be no more."""
         for frames in messages:
             self._peer.send_multipart(frames)
         deadline_s = time.monotonic() + PATIENCE_S
-        while ledger.uncommitted < len(messages):
-            assert time.monotonic() < deadline_s, f"{ledger.uncommitted} of {len(messages)} came"
+        while ledger.uncommitted < count:
+            assert time.monotonic() < deadline_s, f"{ledger.uncommitted} of {count} came"
             self._inbox.handle(ledger)
             self._inbox.poll(1)
             self._inbox.receive(ledger)
@@ -187,14 +191,20 @@ class Line:
 line = cache(Line)  # one for the whole run: what an input leaves behind, the next one meets
 
 
+def _count(frames: list[bytes]) -> int:
+    """As how many a message counts: a batch as all of its trades."""
+    return max(1, len([*frames_of_each(frames[0])])) if len(frames) == 1 else 1
+
+
 def receive(data: bytes) -> None:
     """Any messages (a line each, a tab between frames) are all received, each as one kind."""
     messages = [message.split(b"\t") for message in data.split(b"\n")]
     kept = Kept()
-    line().pass_on(messages, kept.ledger)
+    count = sum(map(_count, messages))
+    line().pass_on(messages, count, kept.ledger)
     kept.commit()
     shown = kept.ledger.snapshot()
-    assert shown.received == len(messages)
+    assert shown.received == count
     several = sum(len(frames) > 1 for frames in messages)
     assert shown.rejected[RejectReason.MULTIPART] == several
     assert shown.rejected[RejectReason.EMPTY] == messages.count([b""])

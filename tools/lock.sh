@@ -23,7 +23,8 @@ lock() { # lock FILE ARGUMENTS...: compile into FILE
 }
 
 MODE=${1:-}
-lock requirements.lock --group dev trade-telemetry/pyproject.toml metrics-sidecar/pyproject.toml trading-app/pyproject.toml
+lock requirements.lock --group dev --group trading-app/pyproject.toml:benchmark \
+    trade-telemetry/pyproject.toml metrics-sidecar/pyproject.toml trading-app/pyproject.toml
 for project in trade-telemetry metrics-sidecar trading-app; do
     lock "$project/requirements.lock" "$project/pyproject.toml"
 done

@@ -24,8 +24,9 @@ from typing import Any, Final, NamedTuple
 
 import psutil
 
-from measure import MeasureError, Sidecar
 from trade_telemetry import Publisher
+from trading_app.benchmark import BenchmarkError
+from trading_app.benchmark.sidecar import Sidecar, fetch
 
 SAMPLE_EVERY_S = 5.0
 SAMPLES_MIN = 20
@@ -104,15 +105,15 @@ class Bot:
         self.process = subprocess.Popen(command, text=True, **pipes)  # type: ignore[call-overload]
 
     def wait_until_it_publishes(self) -> None:
-        """Raises MeasureError when it ends before."""
+        """Raises BenchmarkError when it ends before."""
         if self.process.stdout.readline() != "publishing\n":
-            raise MeasureError("the bot ended before it published: see above")
+            raise BenchmarkError("the bot ended before it published: see above")
 
     def end(self) -> dict[str, int]:
         """Have it settle, and hear what it published."""
         output = self.process.communicate(timeout=SETTLE_S + 60)[0]
         if self.process.returncode != 0:
-            raise MeasureError("the bot failed: see above")
+            raise BenchmarkError("the bot failed: see above")
         return dict(json.loads(output))
 
 
@@ -126,11 +127,17 @@ def _folder_bytes(folder: Path) -> int:
     return sum(sizes)
 
 
+def _summary(sidecar: Sidecar) -> dict[str, Any]:
+    """What it counted; empty while it does not answer."""
+    body = fetch(f"{sidecar.url}/api/summary")
+    return dict(json.loads(body)) if body else {}
+
+
 def _sample(at_s: float, bot: Bot, sidecar: Sidecar, folder: Path) -> Sample:
-    ours, its = psutil.Process(bot.process.pid), psutil.Process(sidecar.process.pid)
-    summary = sidecar.summary()
+    ours, its = psutil.Process(bot.process.pid), psutil.Process(sidecar.process_id)
+    summary = _summary(sidecar)
     if not summary:
-        raise MeasureError("the sidecar does not answer")
+        raise BenchmarkError("the sidecar does not answer")
     return Sample(
         at_s,
         bot_bytes=ours.memory_info().rss,
@@ -154,7 +161,7 @@ def _samples(bot: Bot, sidecar: Sidecar, folder: Path, seconds: float) -> Iterat
         try:
             yield _sample(at_s, bot, sidecar, folder)
         except psutil.Error as error:
-            raise MeasureError(f"the bot or the sidecar has ended: {error}") from None
+            raise BenchmarkError(f"the bot or the sidecar has ended: {error}") from None
 
 
 class Progress:
@@ -180,9 +187,7 @@ def soak(rate: float, seconds: float) -> tuple[list[Sample], dict[str, int], dic
     samples = []
     with tempfile.TemporaryDirectory(prefix="soak-") as name:
         folder = Path(name)
-        sidecar = Sidecar(state=folder / "state")
-        try:
-            sidecar.wait_until(sidecar.is_up)
+        with Sidecar(folder) as sidecar:
             bot = Bot(sidecar.address, folder / "journal", rate)
             with bot.process:
                 try:
@@ -193,11 +198,9 @@ def soak(rate: float, seconds: float) -> tuple[list[Sample], dict[str, int], dic
                     said = bot.end()
                 finally:
                     bot.process.kill()
-            counted = sidecar.summary()
-        finally:
-            sidecar.stop()
+            counted = _summary(sidecar)
     if not counted:
-        raise MeasureError("the sidecar does not answer at the end")
+        raise BenchmarkError("the sidecar does not answer at the end")
     return samples, said, counted
 
 
@@ -311,7 +314,7 @@ def main() -> int:
         return 0
     try:
         return run(options.rate, options.seconds, options.json)
-    except MeasureError as error:
+    except BenchmarkError as error:
         print(f"soak: {error}", file=sys.stderr)
         return 1
 

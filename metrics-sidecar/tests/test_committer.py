@@ -7,7 +7,7 @@ import structlog
 
 from metrics_sidecar import committer as committer_module
 from metrics_sidecar.committer import COMMIT_MESSAGES_MAX, Committer
-from metrics_sidecar.ledger import ServiceCounter
+from metrics_sidecar.rows import ServiceCounter
 from metrics_sidecar.store import MemoryStore, StateDamagedError, StateUnavailableError
 from trade_telemetry.messages import Trade
 

@@ -9,9 +9,12 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from metrics_sidecar.epochs import EPOCHS_MAX
 from metrics_sidecar.exposition import Build, make_registry
-from metrics_sidecar.ledger import AGE_BOUNDS_S, Ledger, ServiceCounter, Snapshot, SymbolTotals
+from metrics_sidecar.ledger import Ledger
 from metrics_sidecar.publishers import PublisherTotals
 from metrics_sidecar.receiver import ReceiverFigures
+from metrics_sidecar.rows import ServiceCounter
+from metrics_sidecar.snapshot import Snapshot
+from metrics_sidecar.tallies import AGE_BOUNDS_S, SymbolTotals
 from trade_telemetry.messages import LossReason, RejectReason, Trade
 
 NANO = 10**9
@@ -58,6 +61,7 @@ SNAPSHOT = Snapshot(
     epochs=109,
     spent=110,
     listened_s=111,
+    benchmarks=112,
 )
 FIGURES = ReceiverFigures(
     connections=403,
@@ -108,6 +112,8 @@ def test_each_figure_is_shown_under_its_own_name():
         ("telemetry_gaps_total",): 106,
         ("telemetry_skips_total",): 107,
         ("telemetry_turned_away_total",): 108,
+        ("telemetry_benchmarks_total",): 112,
+        ("benchmark_tests_forgotten_total",): service(ServiceCounter.BENCHMARK_TESTS_FORGOTTEN),
         ("telemetry_epochs",): 109,
         ("telemetry_epochs_spent",): 110,
         ("telemetry_epochs_limit",): EPOCHS_MAX,

@@ -123,6 +123,7 @@ def check(ledger):
     snapshot = ledger.snapshot()
     rejected = sum(snapshot.rejected.values())
     others = snapshot.duplicates + snapshot.gaps + snapshot.beats + snapshot.skips
+    others += snapshot.benchmarks
     assert snapshot.received == snapshot.applied + others + rejected + snapshot.turned_away
     tracked = 0
     for totals in snapshot.publishers.values():

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from metrics_sidecar.history import MARK_EVERY_S, MARKS_MAX, SAMPLES_MAX, History
-from metrics_sidecar.ledger import NO_SYMBOL, Ledger
+from metrics_sidecar.ledger import Ledger
+from metrics_sidecar.tallies import NO_SYMBOL
 from trade_telemetry import RejectReason, Trade
 
 NOW_S = 1_790_000_000.0

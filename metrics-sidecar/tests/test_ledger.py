@@ -11,11 +11,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from metrics_sidecar import epochs as epochs_module
+from metrics_sidecar import ledger as ledger_module
 from metrics_sidecar.epochs import CLAIM_MAX, EPOCHS_MAX
-from metrics_sidecar.ledger import NO_SYMBOL, RECENT_MAX, SYMBOLS_MAX, Ledger, ServiceCounter
+from metrics_sidecar.ledger import Ledger
 from metrics_sidecar.publishers import OTHER
+from metrics_sidecar.rows import ServiceCounter
+from metrics_sidecar.tallies import NO_SYMBOL, RECENT_MAX, SYMBOLS_MAX
 from trade_telemetry import RejectReason, Trade
-from trade_telemetry.messages import STAMP_MAX, Acknowledgement, Beat, LossReason, Skip
+from trade_telemetry.messages import (
+    STAMP_MAX,
+    Acknowledgement,
+    Batch,
+    Beat,
+    LossReason,
+    Skip,
+    TradeRow,
+    one_by_one,
+)
 
 NOW_S = 1_790_000_000.0
 
@@ -429,3 +441,66 @@ def test_a_trade_that_is_left_out_of_the_totals_is_a_residue_of_one(monkeypatch)
     ledger.changes()
     ledger.committed()
     assert ledger.snapshot().residue == -1
+
+
+# Batches
+
+
+def figures(ledger):
+    """All that is shown, without what differs by design: who counted it when."""
+    ledger.changes()
+    ledger.committed()
+    answers = [(each.last, each.head, each.gap) for _, each in ledger.acknowledgements()]
+    return ledger.snapshot(), answers, ledger.rows()
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(1, 12),
+            st.lists(
+                st.tuples(
+                    st.sampled_from(["buy", "sell"]),
+                    st.sampled_from([0.1, 1.0, 2.5, 1e15]),
+                    st.sampled_from([NOW_S - 100, NOW_S - 1, NOW_S + 5]),
+                    st.sampled_from([None, "A", "B"]),
+                ),
+                min_size=1,
+                max_size=6,
+            ),
+        ),
+        max_size=8,
+    )
+)
+def test_a_batch_counts_as_its_trades_would_one_by_one_wherever_it_begins(batches):
+    whole, apart = Ledger(incarnation=1), Ledger(incarnation=1)
+    for seq, trades in batches:
+        batch = Batch("bot", 1, seq, [TradeRow(*each, 10.0) for each in trades])
+        whole.take(batch, NOW_S)
+        for trade in one_by_one(batch):
+            apart.take(trade, NOW_S)
+    assert figures(whole) == figures(apart)
+
+
+def test_a_batch_that_a_name_cannot_hold_is_counted_up_to_the_last_that_it_can(monkeypatch):
+    monkeypatch.setattr(ledger_module, "STAMP_MAX", 3)
+    ledger = Ledger()
+    ledger.take(Batch("bot", 1, 1, [TradeRow("buy", 1.0, NOW_S)] * 5), NOW_S)
+    shown = figures(ledger)[0]
+    assert shown.publishers["bot"].applied == 3
+    assert sum(shown.rejected.values()) + shown.gaps == 2
+
+
+def test_the_latest_trades_of_batches_and_others_are_shown_stamped_and_in_order():
+    ledger = Ledger()
+    for seq in range(1, 2 * RECENT_MAX, 100):
+        ledger.take(Batch("bot", 1, seq, [TradeRow("buy", 1.0, NOW_S)] * 100), NOW_S)
+        ledger.take(Trade("sell", 1.0, NOW_S - 1), NOW_S)
+    for _ in range(2):  # as often as it is asked
+        recent = figures(ledger)[0].recent
+        assert len(recent) == RECENT_MAX
+        assert [number for number, _, _ in recent] == list(range(511, 1011))
+        assert recent[-1][1].side == "sell"
+        stamps = [trade.seq for _, trade, _ in recent if trade.src == "bot"]
+        assert stamps == list(range(1001 - len(stamps), 1001))
+        assert figures(ledger)[0].last_trade_ts_s == NOW_S - 1

@@ -8,7 +8,9 @@ import msgspec
 import pytest
 
 from metrics_sidecar.epochs import SILENT_S
-from metrics_sidecar.ledger import SYMBOLS_MAX, Ledger, LedgerRowsError, ServiceCounter
+from metrics_sidecar.ledger import Ledger
+from metrics_sidecar.rows import LedgerRowsError, ServiceCounter
+from metrics_sidecar.tallies import SYMBOLS_MAX
 from trade_telemetry import RejectReason, Trade
 from trade_telemetry.messages import Beat, LossReason, Skip
 

@@ -12,11 +12,12 @@ import sys
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 
 import alerts
+import benchmark
 import pipeline
 import telemetry
 
 FOLDER = alerts.ROOT / "infra/grafana/dashboards"
-BOARDS = (telemetry.make, pipeline.make, alerts.make)
+BOARDS = (telemetry.make, pipeline.make, benchmark.make, alerts.make)
 
 
 def texts() -> dict[str, str]:

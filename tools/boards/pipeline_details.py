@@ -27,6 +27,7 @@ OUTCOMES: Final = {
     "rejected": "telemetry_rejected_total",
     "turned away": "telemetry_turned_away_total",
     "beat": "telemetry_beats_total",
+    "benchmark": "telemetry_benchmarks_total",
 }
 
 

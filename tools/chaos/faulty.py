@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Final
 from msgspec.structs import astuple
 
 from chaos.points import patch
+from trade_telemetry.messages import Batch, one_by_one
 
 if TYPE_CHECKING:
     from metrics_sidecar.store_durable import DurableStore
+    from metrics_sidecar.tallies import Tallies
     from trade_telemetry.journal import Ring
 
 EVERY_EVENTS: Final = 500
@@ -92,6 +94,20 @@ def _drop_one_in_ledger() -> None:
         return count_most
 
     patch("metrics_sidecar.tallies:Tallies.count", dropping)
+    _count_one_by_one()
+
+
+def _count_one_by_one() -> None:
+    """What is put into ``count`` meets the trades of batches, too."""
+
+    def one_after_another(_: Callable[..., None]) -> Callable[..., None]:
+        def count_batch(tallies: Tallies, batch: Batch, now_s: float) -> None:
+            for trade in one_by_one(batch):
+                tallies.count(trade, now_s)
+
+        return count_batch
+
+    patch("metrics_sidecar.tallies:Tallies.count_batch", one_after_another)
 
 
 def _swap_one_in_ledger() -> None:
@@ -110,6 +126,7 @@ def _swap_one_in_ledger() -> None:
         return count_another
 
     patch("metrics_sidecar.tallies:Tallies.count", swapping)
+    _count_one_by_one()
 
 
 def _drop_one_in_ring() -> None:

@@ -17,7 +17,7 @@ SAMPLE_S: Final = 0.02
 REQUEST_S_MAX: Final = 2.0
 VIOLATIONS_MAX: Final = 20
 END_S_MAX: Final = 60.0
-_RECEIVED_AS: Final = ("duplicates", "gaps", "beats", "skips", "turned_away")
+_RECEIVED_AS: Final = ("duplicates", "gaps", "beats", "skips", "turned_away", "benchmarks")
 _OF_THE_PROCESS: Final = ("process_", "python_")
 
 

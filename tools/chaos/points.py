@@ -48,8 +48,8 @@ _STREAM: Final = "trade_telemetry.delivery:Stream"
 _SENDER: Final = "trade_telemetry.sender:Sender"
 
 POINTS: Final = (
-    Point("sidecar", "before", "metrics_sidecar.ledger:Ledger.apply", passings_max=400),
-    Point("sidecar", "after", "metrics_sidecar.ledger:Ledger.apply", passings_max=400),
+    Point("sidecar", "before", "metrics_sidecar.ledger:Ledger.apply_batch", passings_max=100),
+    Point("sidecar", "after", "metrics_sidecar.ledger:Ledger.apply_batch", passings_max=100),
     Point("sidecar", "after", "metrics_sidecar.ledger:Ledger.skip", passings_max=1),
     Point("sidecar", "before", f"{_STORE}.commit"),
     Point("sidecar", "before", f"{_FILE}:_write"),
@@ -73,8 +73,8 @@ POINTS: Final = (
     Point("bot", "after", f"{_JOURNAL}.append", passings_max=400),
     Point("bot", "before", "trade_telemetry.journal:Retained.trim"),
     Point("bot", "after", "trade_telemetry.journal:Retained.trim"),
-    Point("bot", "before", "trade_telemetry.connection:Connection.push", passings_max=400),
-    Point("bot", "after", "trade_telemetry.connection:Connection.push", passings_max=400),
+    Point("bot", "before", "trade_telemetry.connection:Connection.push", passings_max=100),
+    Point("bot", "after", "trade_telemetry.connection:Connection.push", passings_max=100),
     Point("bot", "after", f"{_STREAM}.hear", passings_max=5),
     Point("bot", "after", f"{_STREAM}._go_back", passings_max=1),
     Point("bot", "after", f"{_FILES}:_allocate", "start", 1),

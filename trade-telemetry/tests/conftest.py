@@ -13,7 +13,7 @@ import zmq
 from zmq.utils.monitor import recv_monitor_message
 
 from trade_telemetry.acknowledgements import Acknowledgement, encode_acknowledgement
-from trade_telemetry.messages import Beat, Skip, Trade, decode
+from trade_telemetry.messages import Batch, Beat, Skip, Trade, decode, one_by_one
 
 COMMIT_INTERVAL_S = 0.02
 TIMEOUT_S = 20.0
@@ -116,9 +116,11 @@ class FakeSidecar:
             return
         for _ in range(1_000):
             try:
-                self._take(decode(self._pull.recv(zmq.NOBLOCK), time.time()))
+                message = decode(self._pull.recv(zmq.NOBLOCK), time.time())
             except zmq.Again:
                 return
+            for each in one_by_one(message) if isinstance(message, Batch) else [message]:
+                self._take(each)
 
     def _take(self, message: Trade | Beat | Skip) -> None:
         if isinstance(message, Trade) and message.src is None:

@@ -8,9 +8,10 @@ import pytest
 
 from trade_telemetry import delivery
 from trade_telemetry.acknowledgements import Acknowledgement
-from trade_telemetry.delivery import ContestedEpochError, PlainStream, Stream
+from trade_telemetry.delivery import ContestedEpochError, Stream
 from trade_telemetry.journal import open_ring
-from trade_telemetry.messages import Beat, RefusalReason, Skip, Trade
+from trade_telemetry.messages import Batch, Beat, RefusalReason, Skip, Trade
+from trade_telemetry.plain import PlainStream
 
 
 def overwriting(ring, on=True):
@@ -42,6 +43,8 @@ class Life:
                 sent.append(f"beat {message.number}")
             elif isinstance(message, Skip):
                 sent.append((message.first, message.last, message.reason))
+            elif isinstance(message, Batch):
+                sent += range(message.seq, message.last + 1)
             else:
                 sent.append(message.seq)
         return sent
@@ -77,12 +80,13 @@ def test_trades_are_stamped():
     assert (trade.side, trade.qty, trade.ts) == (TRADE.side, TRADE.qty, TRADE.ts)
 
 
-def test_a_message_that_could_not_be_pushed_comes_again():
+def test_a_message_that_could_not_be_pushed_comes_again(monkeypatch):
+    monkeypatch.setattr(delivery, "BATCH_TRADES_MAX", 2)
     life = Life(3)
     outgoing = life.stream.outgoing(10, life.now_s)
     assert isinstance(next(outgoing), Beat)
-    assert [next(outgoing).seq for _ in range(3)] == [1, 2, 3]
-    outgoing.close()  # as the sender does, whose push of the third failed
+    assert [(next(outgoing).seq, life.stream.sent) for _ in range(2)] == [(1, 0), (3, 2)]
+    outgoing.close()  # as the sender does, whose push of the second batch failed
     assert life.stream.sent == 2
     assert life.send() == [3]
 

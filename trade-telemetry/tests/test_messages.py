@@ -121,6 +121,7 @@ BAD_FRAMES = [
     (frame(**STAMPS | {"src": ""}), RejectReason.STAMP),
     (frame(**STAMPS | {"src": "a" * 65}), RejectReason.STAMP),
     (frame(**STAMPS | {"src": "a:b"}), RejectReason.STAMP),
+    (b'{"type":"batch","src":"bot"}', RejectReason.BATCH),
     (b'{"type":"beat","src":"bot"}', RejectReason.BEAT),
     (frame_of(BEAT, since=0), RejectReason.BEAT),
     (frame_of(BEAT, number=0), RejectReason.BEAT),
@@ -130,6 +131,8 @@ BAD_FRAMES = [
     (frame_of(SKIP, first=6), RejectReason.SKIP),
     (frame_of(SKIP, first=0), RejectReason.SKIP),
     (frame_of(SKIP, reason="bored"), RejectReason.SKIP),
+    (b'{"type":"benchmark"}', RejectReason.BENCHMARK),
+    (b'{"type":"benchmark_status"}', RejectReason.BENCHMARK_STATUS),
 ]
 
 

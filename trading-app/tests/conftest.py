@@ -13,7 +13,7 @@ import pytest
 from trade_telemetry import PublisherStats, RefusalReason
 from trade_telemetry.testing import RecordingPublisher
 from trading_app.desk import Desk
-from trading_app.sidecar_answers import History, Summary
+from trading_app.sidecar_answers import Benchmarks, History, Summary
 from trading_app.sidecar_client import Away
 
 NOW_S = 1_790_000_000.0
@@ -25,6 +25,7 @@ class PretendSidecar:
     def __init__(self) -> None:
         self.answer: Summary | Away[Summary] = summary()
         self.past: History | Away[History] = life({})
+        self.found: Benchmarks | Away[Benchmarks] = Benchmarks(now_s=NOW_S)
 
     def summary(self) -> Summary | Away[Summary]:
         return self.answer
@@ -32,11 +33,16 @@ class PretendSidecar:
     def history(self) -> History | Away[History]:
         return self.past
 
+    def benchmarks(self) -> Benchmarks | Away[Benchmarks]:
+        return self.found
+
     def leave(self, reason: str = "nothing answers at http://127.0.0.1:8001") -> None:
         last = self.answer.last if isinstance(self.answer, Away) else self.answer
         self.answer = Away(reason, NOW_S - 60, last, NOW_S - 60 if last else None)
         past = self.past.last if isinstance(self.past, Away) else self.past
         self.past = Away(reason, NOW_S - 60, past, NOW_S - 60)
+        found = self.found.last if isinstance(self.found, Away) else self.found
+        self.found = Away(reason, NOW_S - 60, found, NOW_S - 60)
 
 
 def summary(**changes: object) -> Summary:

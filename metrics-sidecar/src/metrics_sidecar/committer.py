@@ -12,7 +12,9 @@ from typing import Final
 
 import structlog
 
-from metrics_sidecar.ledger import Ledger, LedgerRowsError, ServiceCounter, Snapshot
+from metrics_sidecar.ledger import Ledger
+from metrics_sidecar.rows import LedgerRowsError, ServiceCounter
+from metrics_sidecar.snapshot import Snapshot
 from metrics_sidecar.store import (
     StateDamagedError,
     StateError,

@@ -1,6 +1,7 @@
 """Every metric name, label and help text, read from what was committed.
 
-The three names of the contract are fixed; every other one starts with ``telemetry_``.
+The three names of the contract are fixed; every other one starts with ``telemetry_``, and those of
+benchmarks with ``benchmark_``.
 """
 
 from __future__ import annotations
@@ -20,17 +21,19 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
+from metrics_sidecar import benchmark_exposition, publisher_exposition
 from metrics_sidecar.epochs import EPOCHS_MAX
-from metrics_sidecar.ledger import AGE_BOUNDS_S, SIDES, Ledger, ServiceCounter, Snapshot
-from metrics_sidecar.publishers import PublisherTotals
+from metrics_sidecar.ledger import Ledger
 from metrics_sidecar.receiver import Receiver, ReceiverFigures
-from trade_telemetry.messages import NANO, LossReason
+from metrics_sidecar.rows import ServiceCounter
+from metrics_sidecar.snapshot import Snapshot
+from metrics_sidecar.tallies import AGE_BOUNDS_S, SIDES
+from trade_telemetry.messages import NANO
 
-_Read = Callable[[PublisherTotals], float]
 _INPUT_COUNTERS: Final[tuple[tuple[str, str, Callable[[Snapshot], int]], ...]] = (
     (
         "received",
-        "Messages received: applied, duplicate, gap, beat, skip, rejected, turned away.",
+        "Messages received: applied, duplicate, gap, beat, skip, rejected, turned away, benchmark.",
         lambda s: s.received,
     ),
     ("duplicates", "Events that had been counted before.", lambda s: s.duplicates),
@@ -38,44 +41,11 @@ _INPUT_COUNTERS: Final[tuple[tuple[str, str, Callable[[Snapshot], int]], ...]] =
     ("beats", "Messages in which publishers spoke of themselves.", lambda s: s.beats),
     ("skips", "Messages in which publishers said what will never come.", lambda s: s.skips),
     ("turned_away", "Messages of publishers for which no place was left.", lambda s: s.turned_away),
+    ("benchmarks", "Messages in which a benchmark spoke of itself.", lambda s: s.benchmarks),
     (
         "untracked",
         "Trades counted that carried no stamps, so that their loss cannot be seen.",
         lambda s: s.untracked,
-    ),
-)
-_PUBLISHER_COUNTERS: Final[tuple[tuple[str, str, _Read], ...]] = (
-    ("published", "Events accepted by the publisher, as far as heard.", lambda p: p.published),
-    ("applied", "Events of the publisher that are in the totals.", lambda p: p.applied),
-    ("duplicates", "Events of the publisher that had been counted before.", lambda p: p.duplicates),
-    ("gaps", "Its events above a hole: not applied, and sent again.", lambda p: p.gaps),
-    (
-        "refilled",
-        "Events applied that had been committed once, and that an older state did not know of.",
-        lambda p: p.refilled,
-    ),
-)
-_PUBLISHER_GAUGES: Final[tuple[tuple[str, str, _Read], ...]] = (
-    ("waiting", "Events published that are neither applied nor lost yet.", lambda p: p.waiting),
-    (
-        "residue",
-        "Events that no other figure of the publisher explains: anything but 0 is a defect.",
-        lambda p: p.residue,
-    ),
-    ("open", "1 until the publisher says that it ends, then 0.", lambda p: p.open),
-    ("epochs", "Lives of the publisher that have not ended.", lambda p: p.epochs),
-    (
-        "instances",
-        "Publishers of this name that run now: above 1, they share the name.",
-        lambda p: p.instances,
-    ),
-    ("durable", "1 if its events survive the publisher, 0 if not.", lambda p: p.durable),
-    ("ring_capacity", "Events that the publisher's ring holds.", lambda p: p.capacity),
-    ("held", "Events in the publisher's ring that it can send again.", lambda p: p.held),
-    (
-        "last_seen_timestamp_seconds",
-        "When the publisher was last heard, in unix seconds.",
-        lambda p: p.last_seen_s,
     ),
 )
 _SERVICE_COUNTERS: Final[tuple[tuple[str, str, ServiceCounter], ...]] = (
@@ -147,9 +117,10 @@ class _SidecarCollector(Collector):
         yield from _contract(snapshot)
         yield from _symbols(snapshot)
         yield from _input(snapshot)
-        yield from _publishers(snapshot)
+        yield from publisher_exposition.families(snapshot)
         yield from _table(snapshot)
         yield from _service(snapshot)
+        yield from benchmark_exposition.families(snapshot)
         yield from _state(self._receiver.figures)
         yield from _receiver(self._receiver)
         info = InfoMetricFamily("telemetry_build", "What runs.")
@@ -217,41 +188,6 @@ def _input(snapshot: Snapshot) -> Iterator[Metric]:
         buckets=list(zip(bounds, counts, strict=True)),
         sum_value=snapshot.age_sum_s,
     )
-
-
-def _publishers(snapshot: Snapshot) -> Iterator[Metric]:
-    for name, text, read in _PUBLISHER_COUNTERS:
-        counter = CounterMetricFamily(f"telemetry_publisher_{name}", text, labels=["publisher"])
-        for publisher, totals in snapshot.publishers.items():
-            counter.add_metric([publisher], read(totals))
-        yield counter
-    for name, text, read in _PUBLISHER_GAUGES:
-        gauge = GaugeMetricFamily(f"telemetry_publisher_{name}", text, labels=["publisher"])
-        for publisher, totals in snapshot.publishers.items():
-            gauge.add_metric([publisher], read(totals))
-        yield gauge
-    yield from _publisher_reasons(snapshot)
-
-
-def _publisher_reasons(snapshot: Snapshot) -> Iterator[Metric]:
-    labels = ["publisher", "reason"]
-    lost = CounterMetricFamily(
-        "telemetry_publisher_lost",
-        "Events that were published and will never be in the totals, by reason.",
-        labels=labels,
-    )
-    refused = CounterMetricFamily(
-        "telemetry_publisher_refused",
-        "Trades that the publisher did not take, by reason; they were never published.",
-        labels=labels,
-    )
-    for publisher, totals in snapshot.publishers.items():
-        for loss in LossReason:  # from the first sight on, so that the first loss is a growth
-            lost.add_metric([publisher, loss], totals.lost.get(loss, 0))
-        for reason, count in totals.refused.items():
-            refused.add_metric([publisher, reason], count)
-    yield lost
-    yield refused
 
 
 def _table(snapshot: Snapshot) -> Iterator[Metric]:

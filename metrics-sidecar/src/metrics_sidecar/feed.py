@@ -10,8 +10,8 @@ from typing import Any, Final
 import orjson
 from fastapi.sse import ServerSentEvent
 
-from metrics_sidecar.ledger import Applied
 from metrics_sidecar.receiver import Receiver
+from metrics_sidecar.tallies import Applied
 
 LISTENERS_MAX: Final = 32
 INTERVAL_S: Final = 0.1

@@ -10,7 +10,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Final
 
-from metrics_sidecar.ledger import Snapshot
+from metrics_sidecar.snapshot import Snapshot
 
 SAMPLES_MAX: Final = 900
 MARK_EVERY_S: Final = 5

@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import asdict
 from typing import Annotated, Any
 
+import msgspec
 import orjson
 from fastapi import Depends, FastAPI, Header, HTTPException, Response
 from fastapi.sse import EventSourceResponse, ServerSentEvent
@@ -20,8 +21,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from metrics_sidecar.feed import LISTENERS_MAX, Feed, FeedFullError, as_json
 from metrics_sidecar.history import SAMPLES_MAX
-from metrics_sidecar.ledger import AGE_BOUNDS_S, SIDES, ServiceCounter, Snapshot
 from metrics_sidecar.receiver import Receiver, ReceiverFigures
+from metrics_sidecar.rows import ServiceCounter
+from metrics_sidecar.snapshot import Snapshot
+from metrics_sidecar.tallies import AGE_BOUNDS_S, SIDES
 from trade_telemetry.messages import NANO
 
 RECENT_IN_SUMMARY_MAX = 50
@@ -49,6 +52,7 @@ def create_app(
         app.router.routes.append(Route(path, endpoint=metrics, methods=BOTH))
     _add_health(app, receiver)
     _add_data(app, receiver)
+    _add_benchmarks(app, receiver)
     _add_feed(app, Feed(receiver, is_stopping))
     return app
 
@@ -121,6 +125,20 @@ def _add_data(app: FastAPI, receiver: Receiver) -> None:
     )
     async def history() -> Response:
         return _json(_history(receiver))
+
+
+def _add_benchmarks(app: FastAPI, receiver: Receiver) -> None:
+    @app.get("/api/benchmarks", summary="What the last benchmarks found, and how they go")
+    async def benchmarks() -> Response:
+        snapshot = receiver.snapshot
+        if snapshot is None:
+            raise HTTPException(503, _why_nothing(receiver))
+        suites = [
+            {"suite": name, **msgspec.to_builtins(suite.latest), "runs": suite.runs}
+            for name, suite in snapshot.suites.items()
+        ]
+        tests = [msgspec.to_builtins(test) for test in snapshot.tests.values()]
+        return _json({"now_s": time.time(), "tests": tests, "suites": suites})
 
 
 def _add_feed(app: FastAPI, feed: Feed) -> None:

@@ -13,10 +13,11 @@ import zmq
 
 from metrics_sidecar.connections import Connections
 from metrics_sidecar.ledger import Ledger
+from trade_telemetry.batches import frames_of_each
 from trade_telemetry.errors import RejectedMessageError
-from trade_telemetry.messages import FRAME_BYTES_MAX, Beat, RejectReason, Trade, decode
+from trade_telemetry.messages import FRAME_BYTES_MAX, RejectReason, Trade, decode
 
-RECEIVE_HIGH_WATER_MARK: Final = 1_024
+RECEIVE_HIGH_WATER_MARK: Final = 64
 TRANSPORT_FRAME_BYTES_MAX: Final = 4 * FRAME_BYTES_MAX
 """A frame above FRAME_BYTES_MAX is rejected; one above this costs its sender the connection."""
 BATCH_MESSAGES_MAX: Final = 1_000
@@ -26,7 +27,7 @@ UNFINISHED_BYTES_MAX: Final = 4 * 2**20
 Ours and ordinary ones are whole at once. Parts without content cost 64 bytes for 2 on the wire.
 """
 HELD_BYTES_MAX: Final = 64 * 2**20
-"""What ZeroMQ may hold for us at any time, also while nothing is received: 256 queues of trades."""
+"""What ZeroMQ may hold for us at any time, also while nothing is received: 256 such queues."""
 GUARD_INTERVAL_S: Final = 0.05
 _MULTIPART: Final = RejectedMessageError(RejectReason.MULTIPART, "a message of several frames")
 _OVERSIZED: Final = f"a frame above {TRANSPORT_FRAME_BYTES_MAX} bytes"
@@ -36,7 +37,7 @@ _NOBLOCK: Final = int(zmq.NOBLOCK)  # arithmetic on enums is slow
 class Inbox:
     """Bound by ``bind``, emptied by ``take``.
 
-    Bounds: 1,024 messages a connection in ZeroMQ's queue, 64 KiB a frame on the wire, 256
+    Bounds: 64 messages a connection in ZeroMQ's queue, 64 KiB a frame on the wire, 256
     connections, and ``HELD_BYTES_MAX`` in all. A peer that sends faster than this waits in its own
     queue.
     """
@@ -91,14 +92,12 @@ class Inbox:
                 try:
                     message = decode(data, now_s)
                 except RejectedMessageError as error:
-                    self._reject(ledger, error, now_s)
+                    self._refuse(ledger, error, data, now_s)
                     continue
                 if isinstance(message, Trade):
                     apply(message, now_s)
-                elif isinstance(message, Beat):
-                    ledger.beat(message, now_s)
                 else:
-                    ledger.skip(message, now_s)
+                    ledger.take(message, now_s)
         except zmq.Again:
             return True
         finally:
@@ -140,6 +139,19 @@ class Inbox:
         if not self._in_multipart:
             self._reject(ledger, _MULTIPART, 0.0)
         self._in_multipart = more
+
+    def _refuse(
+        self, ledger: Ledger, error: RejectedMessageError, frame: bytes, now_s: float
+    ) -> None:
+        """Reject a frame; of a batch that is not sound only those trades that are not."""
+        frames = [*frames_of_each(frame)] if error.reason is RejectReason.BATCH else []
+        for each in frames:
+            try:
+                ledger.take(decode(each, now_s), now_s)
+            except RejectedMessageError as problem:
+                self._reject(ledger, problem, now_s)
+        if not frames:
+            self._reject(ledger, error, now_s)
 
     def _reject(self, ledger: Ledger, error: RejectedMessageError, now_s: float) -> None:
         self._latest_rejection = {"latest": error.detail}

@@ -9,6 +9,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping
 
+from metrics_sidecar.benchmarks import Benchmarks
 from metrics_sidecar.epoch import Epoch
 from metrics_sidecar.epochs import Epochs, ImplausibleError
 from metrics_sidecar.notices import Notice
@@ -16,46 +17,26 @@ from metrics_sidecar.publishers import Publishers
 from metrics_sidecar.rows import (
     TOTALS,
     Key,
-    LedgerRowsError,
     ServiceCounter,
-    TotalsRow,
     encode_row,
     read_rows,
 )
-from metrics_sidecar.snapshot import Counts, Snapshot
-from metrics_sidecar.tallies import (
-    AGE_BOUNDS_S,
-    NO_SYMBOL,
-    RECENT_MAX,
-    SIDES,
-    SYMBOLS_MAX,
-    Applied,
-    SymbolTotals,
-    Tallies,
-)
+from metrics_sidecar.snapshot import Counts, Parts, Snapshot
+from metrics_sidecar.tallies import Tallies
 from trade_telemetry.messages import (
     STAMP_MAX,
     Acknowledgement,
+    Batch,
     Beat,
+    Benchmark,
+    BenchmarkStatus,
     LossReason,
+    Message,
     RejectReason,
     Skip,
     Trade,
+    one_by_one,
 )
-
-__all__ = [
-    "AGE_BOUNDS_S",
-    "NO_SYMBOL",
-    "RECENT_MAX",
-    "SIDES",
-    "SYMBOLS_MAX",
-    "Applied",
-    "Ledger",
-    "LedgerRowsError",
-    "ServiceCounter",
-    "Snapshot",
-    "SymbolTotals",
-]
 
 
 class Ledger:
@@ -78,13 +59,17 @@ class Ledger:
         self._publishers = Publishers(state.publishers)
         self._epochs = Epochs(state, self._publishers)
         self._live = self._epochs.live
+        self._benchmarks = Benchmarks(state)
         self._counts = Counts.of(state.totals)
+        self._parts = Parts(
+            self._counts, self._tallies, self._publishers, self._epochs, self._benchmarks
+        )
         self._written_totals = b""
         self._pending: dict[str, bytes | None] = {}
         self._pending_acknowledgements: dict[Key, Acknowledgement] = {}
         self._acknowledgements: dict[Key, Acknowledgement] = {}
         self._pending_mark = self._committed_mark = self._mark()
-        self._pending_snapshot = self._snapshot = self._take_snapshot()
+        self._pending_snapshot = self._snapshot = self._parts.snapshot()
         if rows:  # what was read is committed
             self.changes()
             self.committed()
@@ -94,11 +79,21 @@ class Ledger:
         """Messages taken in and epochs settled that no ``committed()`` has covered."""
         return self._mark() - self._committed_mark
 
-    def apply(self, trade: Trade, now_s: float) -> None:
-        """Count a trade if it is the next of its epoch; one without stamps as it comes.
+    def take(self, message: Message, now_s: float) -> None:
+        """Take in any message; ``now_s`` is in unix seconds, here and below."""
+        if isinstance(message, Trade):
+            self.apply(message, now_s)
+        elif isinstance(message, Batch):
+            self.apply_batch(message, now_s)
+        elif isinstance(message, Beat):
+            self.beat(message, now_s)
+        elif isinstance(message, Skip):
+            self.skip(message, now_s)
+        else:
+            self.note_benchmark(message)
 
-        ``now_s`` is in unix seconds, here and below.
-        """
+    def apply(self, trade: Trade, now_s: float) -> None:
+        """Count a trade if it is the next of its epoch; one without stamps as it comes."""
         self._counts.received += 1
         source, number, seq = trade.src, trade.epoch, trade.seq
         if source is None or number is None or seq is None:
@@ -123,6 +118,26 @@ class Ledger:
             self._epochs.touch(epoch, now_s)
         self._tallies.count(trade, now_s)
         publisher.applied += 1
+
+    def apply_batch(self, batch: Batch, now_s: float) -> None:
+        """Count its trades, each as a message of its own; as ``apply`` would one by one."""
+        epoch = self._live.get((batch.src, batch.epoch))
+        last = batch.last
+        if (
+            epoch is None
+            or batch.seq != epoch.last + 1
+            or epoch.publisher.published + last - epoch.head > STAMP_MAX
+        ):
+            for trade in one_by_one(batch):
+                self.apply(trade, now_s)
+            return
+        count = len(batch.trades)
+        self._counts.received += count
+        epoch.raise_head(last)
+        epoch.last = last
+        self._epochs.touch(epoch, now_s)
+        self._tallies.count_batch(batch, now_s)
+        epoch.publisher.applied += count
 
     def reject(self, reason: RejectReason, count: int = 1) -> None:
         """Count messages that were not counted as anything else."""
@@ -178,6 +193,13 @@ class Ledger:
         self._counts.beats += 1
         self._epochs.take_beat(epoch, beat)
 
+    def note_benchmark(self, message: Benchmark | BenchmarkStatus) -> None:
+        """Keep what a benchmark says of itself; it is in no total of trades."""
+        self._counts.received += 1
+        self._counts.benchmarks += 1
+        forgotten = self._benchmarks.take(message)
+        self.note(ServiceCounter.BENCHMARK_TESTS_FORGOTTEN, forgotten)
+
     def listened(self, seconds: float) -> None:
         """Time passed while listening; settles what was silent for long. Once a second will do."""
         self._epochs.listened(seconds)
@@ -199,20 +221,23 @@ class Ledger:
         for epoch in touched:
             self._pending_acknowledgements[epoch.key] = self._acknowledgement(epoch)
         changed = (
-            self._tallies.changes() | self._epochs.changes(touched) | self._publishers.changes()
+            self._tallies.changes()
+            | self._epochs.changes(touched)
+            | self._publishers.changes()
+            | self._benchmarks.changes()
         )
-        totals = encode_row(self._totals_row())
+        totals = encode_row(self._parts.totals_row())
         if totals != self._written_totals:
             self._written_totals = changed[TOTALS] = totals
         self._pending.update(changed)
         self._pending_mark = self._mark()
-        self._pending_snapshot = self._take_snapshot()
+        self._pending_snapshot = self._parts.snapshot()
         return dict(self._pending)
 
     def rows(self) -> dict[str, bytes]:
         """All rows, for a state that must be written anew: at least what ``changes()`` gave."""
         rows = self._tallies.rows() | self._epochs.rows() | self._publishers.rows()
-        return {TOTALS: encode_row(self._totals_row())} | rows
+        return {TOTALS: encode_row(self._parts.totals_row())} | rows | self._benchmarks.rows()
 
     def committed(self) -> None:
         """Note that what ``changes()`` gave last is durable."""
@@ -279,35 +304,4 @@ class Ledger:
     def _acknowledgement(self, epoch: Epoch) -> Acknowledgement:
         return Acknowledgement(
             self._incarnation, epoch.number, epoch.last, epoch.head, epoch.beat, epoch.gap
-        )
-
-    def _totals_row(self) -> TotalsRow:
-        epochs = self._epochs
-        return TotalsRow(
-            rows=1
-            + len(self._tallies)
-            + len(self._publishers)
-            + len(epochs.live)
-            + len(epochs.spent),
-            **self._counts.by_name(),
-            applied=self._tallies.applied(),
-            last_trade_ts_s=self._tallies.last_trade_ts_s(),
-            age_counts=tuple(self._tallies.age_counts),
-            age_sum_s=self._tallies.age_sum_s,
-            listened_s=epochs.listened_s,
-            forgotten_since_s=epochs.forgotten_since_s,
-        )
-
-    def _take_snapshot(self) -> Snapshot:
-        return Snapshot(
-            **self._counts.by_name(),
-            symbols=self._tallies.totals(),
-            publishers=self._publishers.totals(),
-            last_trade_ts_s=self._tallies.last_trade_ts_s(),
-            age_counts=tuple(self._tallies.age_counts),
-            age_sum_s=self._tallies.age_sum_s,
-            recent=self._tallies.recent(),
-            epochs=len(self._epochs.live),
-            spent=len(self._epochs.spent),
-            listened_s=self._epochs.listened_s,
         )

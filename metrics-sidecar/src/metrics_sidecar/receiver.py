@@ -21,8 +21,9 @@ from metrics_sidecar.committer import Committer
 from metrics_sidecar.connections import BindError
 from metrics_sidecar.history import History
 from metrics_sidecar.inbox import Inbox
-from metrics_sidecar.ledger import ServiceCounter, Snapshot
 from metrics_sidecar.outbox import Outbox
+from metrics_sidecar.rows import ServiceCounter
+from metrics_sidecar.snapshot import Snapshot
 from metrics_sidecar.store import StoreFigures
 
 WAIT_S_MAX: Final = 0.2

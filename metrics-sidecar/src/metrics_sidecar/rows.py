@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Annotated, Final, TypeVar
+from typing import Annotated, Final, Literal, TypeVar
 
 import msgspec
 
+from trade_telemetry.benchmark_messages import Benchmark, BenchmarkStatus
 from trade_telemetry.messages import Count, LossReason, RejectReason, check_source
 
 Key = tuple[str, int]
@@ -43,6 +44,7 @@ class ServiceCounter(StrEnum):
     STATES_REWRITTEN = "states_rewritten"
     STARTS = "starts"
     STATE_REFUSED = "state_refused"
+    BENCHMARK_TESTS_FORGOTTEN = "benchmark_tests_forgotten"
 
 
 class SymbolRow(msgspec.Struct, frozen=True):
@@ -113,6 +115,24 @@ class SpentRow(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return max(self.since_s, self.claimed_s)
 
 
+RunEnd = Literal["started", "completed", "failed"]
+"""What is counted of a suite; that it is running it may say any number of times."""
+
+
+class BenchmarkRow(msgspec.Struct, frozen=True):
+    """The last result of one test; ``number`` is the order in which they were told."""
+
+    number: Count
+    result: Benchmark
+
+
+class SuiteRow(msgspec.Struct, frozen=True):
+    """How one suite of tests goes, and how often each end of it was told."""
+
+    latest: BenchmarkStatus
+    runs: dict[RunEnd, Count]
+
+
 class TotalsRow(msgspec.Struct, frozen=True, kw_only=True):
     """All that is counted once; ``rows`` are all rows of the state, with this one."""
 
@@ -124,6 +144,7 @@ class TotalsRow(msgspec.Struct, frozen=True, kw_only=True):
     beats: Count = 0
     skips: Count = 0
     turned_away: Count = 0
+    benchmarks: Count = 0
     untracked: Count = 0
     applied: Count = 0
     last_trade_ts_s: float = 0.0
@@ -143,6 +164,8 @@ class State:
     publishers: dict[str, PublisherRow]
     epochs: dict[Key, EpochRow]
     spent: dict[Key, SpentRow]
+    benchmarks: dict[str, BenchmarkRow] = field(default_factory=dict)
+    suites: dict[str, SuiteRow] = field(default_factory=dict)
 
 
 _Kind = TypeVar("_Kind")
@@ -169,6 +192,16 @@ def spent_key(key: Key) -> str:
     return f"spent/{key[1]}/{key[0]}"
 
 
+def benchmark_key(name: str) -> str:
+    """The key of the row of a test's last result."""
+    return f"benchmark/{name}"
+
+
+def suite_key(name: str) -> str:
+    """The key of a suite's row."""
+    return f"suite/{name}"
+
+
 def read_rows(rows: Mapping[str, bytes]) -> State:
     """The state in the rows; no rows are a new state. Raises LedgerRowsError."""
     if not rows:
@@ -193,6 +226,10 @@ def _read_row(state: State, name: str, value: bytes) -> None:
         state.epochs[_epoch_of(name, rest)] = _decode(name, value, EpochRow)
     elif kind == "spent":
         state.spent[_epoch_of(name, rest)] = _decode(name, value, SpentRow)
+    elif kind == "benchmark":
+        state.benchmarks[rest] = _decode(name, value, BenchmarkRow)
+    elif kind == "suite":
+        state.suites[rest] = _decode(name, value, SuiteRow)
     else:
         raise LedgerRowsError(f"the row {name!r} is of no kind known here")
 

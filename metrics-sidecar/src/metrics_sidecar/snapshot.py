@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from metrics_sidecar.publishers import PublisherTotals
+from metrics_sidecar.benchmarks import Benchmarks, SuiteTotals
+from metrics_sidecar.epochs import Epochs
+from metrics_sidecar.publishers import Publishers, PublisherTotals
 from metrics_sidecar.rows import ServiceCounter, TotalsRow
-from metrics_sidecar.tallies import SIDES, Applied, SymbolTotals
+from metrics_sidecar.tallies import SIDES, Applied, SymbolTotals, Tallies
+from trade_telemetry.benchmark_messages import Benchmark
 from trade_telemetry.messages import NANO, RejectReason, Side
 
 
@@ -22,6 +25,7 @@ class Counts:
     beats: int
     skips: int
     turned_away: int
+    benchmarks: int
     untracked: int
     service: dict[ServiceCounter, int | float]
 
@@ -36,6 +40,7 @@ class Counts:
             beats=row.beats,
             skips=row.skips,
             turned_away=row.turned_away,
+            benchmarks=row.benchmarks,
             untracked=row.untracked,
             service={each: row.service.get(each, 0) for each in ServiceCounter},
         )
@@ -50,8 +55,9 @@ class Counts:
 class Snapshot:
     """Everything that was counted up to one commit. Never changes.
 
-    Identity: received = applied + duplicates + gaps + beats + skips + rejected + turned_away.
-    ``epochs`` are live and ``spent`` are settled; ``listened_s`` is the time spent listening.
+    Identity: received = applied + duplicates + gaps + beats + skips + rejected + turned_away +
+    benchmarks. ``epochs`` are live and ``spent`` are settled; ``listened_s`` is the time spent
+    listening. ``tests`` are what benchmarks found, latest last, ``suites`` how they go.
     """
 
     received: int
@@ -72,6 +78,9 @@ class Snapshot:
     epochs: int
     spent: int
     listened_s: float
+    benchmarks: int = 0
+    tests: dict[str, Benchmark] = field(default_factory=dict)
+    suites: dict[str, SuiteTotals] = field(default_factory=dict)
 
     def trades(self, side: Side) -> int:
         """Trades counted of a side."""
@@ -91,3 +100,46 @@ class Snapshot:
     def applied(self) -> int:
         """Trades counted of both sides."""
         return sum(self.trades(side) for side in SIDES)
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a ledger is made of, put together for a commit: its row of totals, and what it shows."""
+
+    counts: Counts
+    tallies: Tallies
+    publishers: Publishers
+    epochs: Epochs
+    benchmarks: Benchmarks
+
+    def totals_row(self) -> TotalsRow:
+        """What is counted once, as it is now."""
+        epochs = self.epochs
+        of_publishers = len(self.publishers) + len(epochs.live) + len(epochs.spent)
+        return TotalsRow(
+            rows=1 + len(self.tallies) + of_publishers + len(self.benchmarks),
+            **self.counts.by_name(),
+            applied=self.tallies.applied(),
+            last_trade_ts_s=self.tallies.last_trade_ts_s(),
+            age_counts=tuple(self.tallies.age_counts),
+            age_sum_s=self.tallies.age_sum_s,
+            listened_s=epochs.listened_s,
+            forgotten_since_s=epochs.forgotten_since_s,
+        )
+
+    def snapshot(self) -> Snapshot:
+        """Everything, as it is now."""
+        return Snapshot(
+            **self.counts.by_name(),
+            symbols=self.tallies.totals(),
+            publishers=self.publishers.totals(),
+            last_trade_ts_s=self.tallies.last_trade_ts_s(),
+            age_counts=tuple(self.tallies.age_counts),
+            age_sum_s=self.tallies.age_sum_s,
+            recent=self.tallies.recent(),
+            epochs=len(self.epochs.live),
+            spent=len(self.epochs.spent),
+            listened_s=self.epochs.listened_s,
+            tests=self.benchmarks.tests,
+            suites=self.benchmarks.suites,
+        )

@@ -13,7 +13,7 @@ from typing import Final
 
 from metrics_sidecar.publishers import OTHER
 from metrics_sidecar.rows import LedgerRowsError, State, SymbolRow, encode_row, symbol_key
-from trade_telemetry.messages import Side, Trade, quantity_nano
+from trade_telemetry.messages import Batch, Side, Trade, TradeRow, one_by_one, quantity_nano
 
 SYMBOLS_MAX: Final = 100
 RECENT_MAX: Final = 500
@@ -61,7 +61,7 @@ class Tallies:
         if len(self.age_counts) != len(AGE_BOUNDS_S) + 1 or None not in self._by_side["buy"]:
             raise LedgerRowsError("the ages or the trades without a symbol are missing")
         self._applied_before = state.totals.applied
-        self._recent: deque[tuple[Trade, float]] = deque(maxlen=RECENT_MAX)
+        self._recent: deque[tuple[Trade | Batch, float]] = deque(maxlen=RECENT_MAX)
 
     def __len__(self) -> int:
         return len(self._by_side["buy"])
@@ -81,14 +81,43 @@ class Tallies:
         self.age_sum_s += age_s
         self._recent.append((trade, now_s))
 
+    def count_batch(self, batch: Batch, now_s: float) -> None:
+        """Count all trades of a batch, as ``count`` would."""
+        by_side, ages, age_sum_s = self._by_side, self.age_counts, 0.0
+        for row in batch.trades:
+            try:
+                tally = by_side[row.side][row.symbol]
+            except KeyError:
+                tally = self._open(row)
+            tally.trades += 1
+            tally.volume_nano += quantity_nano(row.qty)
+            age_s = now_s - row.ts
+            if age_s < 0:
+                age_s = 0.0
+            ages[bisect_left(AGE_BOUNDS_S, age_s)] += 1
+            age_sum_s += age_s
+        self.age_sum_s += age_sum_s
+        self._recent.append((batch, now_s))
+
     def last_trade_ts_s(self) -> float:
         """``ts`` of the trade counted last, 0 before one."""
-        return self._recent[-1][0].ts if self._recent else self._last_trade_ts_s
+        if not self._recent:
+            return self._last_trade_ts_s
+        last = self._recent[-1][0]
+        return last.trades[-1].ts if isinstance(last, Batch) else last.ts
 
     def recent(self) -> tuple[Applied, ...]:
         """The latest trades counted since the start, at most ``RECENT_MAX``, oldest first."""
-        first = self.applied() - self._applied_before - len(self._recent) + 1
-        return tuple((number, *each) for number, each in enumerate(self._recent, first))
+        kept: list[tuple[Trade, float]] = []
+        while self._recent and len(kept) < RECENT_MAX:
+            message, now_s = self._recent.pop()
+            trades = [*one_by_one(message)] if isinstance(message, Batch) else [message]
+            kept += [(trade, now_s) for trade in reversed(trades)]
+        kept = kept[RECENT_MAX - 1 :: -1]
+        self._recent.clear()
+        self._recent.extend(kept)
+        first = self.applied() - self._applied_before - len(kept) + 1
+        return tuple((number, *each) for number, each in enumerate(kept, first))
 
     def applied(self) -> int:
         """Trades counted of all symbols and both sides."""
@@ -120,7 +149,7 @@ class Tallies:
             rows.update(self._row(index, symbol))
         return rows
 
-    def _open(self, trade: Trade) -> _Tally:
+    def _open(self, trade: Trade | TradeRow) -> _Tally:
         """The tally of a symbol not seen before; past the limit, the one of "other"."""
         known = self._by_side[trade.side]
         # trades without a symbol have a tally beside these

@@ -24,7 +24,7 @@ from trade_telemetry.errors import ConfigurationError
 
 SEND_HIGH_WATER_MARK: Final = 256
 """Plain messages in ZeroMQ's own queue: what a lost connection may take with it."""
-TRACKED_HIGH_WATER_MARK: Final = 8_192
+TRACKED_HIGH_WATER_MARK: Final = 1_024
 """Where what is lost comes again: deep enough that the two threads seldom wait for each other."""
 RECONNECT_MS: Final = 100
 STUCK_AFTER_S: Final = 5.0

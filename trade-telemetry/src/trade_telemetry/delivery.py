@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from typing import Final, Protocol
 
 from trade_telemetry.acknowledgements import Acknowledgement
+from trade_telemetry.batches import BATCH_TRADES_MAX, Batch, TradeRow
 from trade_telemetry.messages import Beat, LossReason, Message, RefusalReason, Skip, Trade
 
 WINDOW_EVENTS: Final = 65_536
@@ -46,8 +47,8 @@ class ReadsEvents(Protocol):
         """The lowest sequence whose slot is not written over."""
         ...
 
-    def read(self, seq: int, source: str | None = None) -> Trade | None:
-        """Give an event, stamped if a source is given; None where its slot cannot be read."""
+    def rows(self, first: int, last: int) -> list[TradeRow]:
+        """Give the events from ``first`` to ``last``, up to one whose slot cannot be read."""
         ...
 
     def lost_run(self, seq: int, last: int) -> int:
@@ -156,19 +157,25 @@ class Stream:
             self._note_beat(now_s)
         if now_s < self._hold_until_s:
             return
-        ring, source, read = self.ring, self.source, self.ring.read
-        seq = self.sent
+        ring, seq = self.ring, self.sent
         last = min(self.head, ring.tail + WINDOW_EVENTS, seq + count_max)
         while seq < last:
-            seq += 1
-            trade = read(seq, source)
-            if trade is None:
-                skip = self._skip(seq)
+            rows = ring.rows(seq + 1, min(last, seq + BATCH_TRADES_MAX))
+            if rows:
+                yield self._events(seq + 1, rows)
+                seq += len(rows)
+            else:
+                skip = self._skip(seq + 1)
                 yield skip
                 seq = skip.last
-            else:
-                yield trade
             self.sent = seq
+
+    def _events(self, seq: int, rows: list[TradeRow]) -> Trade | Batch:
+        if len(rows) > 1:
+            return Batch(self.source, self.ring.epoch, seq, rows)
+        row = rows[0]
+        stamps = self.source, self.ring.epoch, seq
+        return Trade(row.side, row.qty, row.ts, row.symbol, row.price, *stamps)
 
     def ending(self) -> Beat:
         """The last word on this epoch from this process."""
@@ -280,41 +287,3 @@ class Stream:
         if seq <= self._acknowledged_max:
             last, reason = min(last, self._acknowledged_max), LossReason.STATE
         return Skip(self.source, ring.epoch, seq, last, reason)
-
-
-class PlainStream:
-    """A ring's events without stamps: let go of when they are handed over, and never seen again."""
-
-    def __init__(self, source: str, ring: ReadsEvents) -> None:
-        self.source = source
-        self.ring = ring
-
-    @property
-    def sent(self) -> int:
-        """The send cursor."""
-        return self.ring.tail
-
-    @property
-    def settled(self) -> bool:
-        """Whether all was handed over."""
-        return self.ring.tail >= self.ring.head
-
-    def outgoing(self, count_max: int, now_s: float) -> Iterator[Message]:  # noqa: ARG002
-        """At most ``count_max`` trades; each is let go of once the next one is asked for."""
-        ring = self.ring
-        first = max(ring.tail + 1, ring.oldest)
-        for seq in range(first, min(ring.head, first + count_max - 1) + 1):
-            trade = ring.read(seq)
-            if trade is not None:  # else it was written over a moment ago
-                yield trade
-            ring.trim(seq)
-
-    def connection_made(self, now_s: float) -> None:
-        """Nothing is to be asked."""
-
-    def hear(self, acknowledgement: Acknowledgement, now_s: float) -> bool:  # noqa: ARG002
-        """Nothing is ever acknowledged."""
-        return False
-
-    def hurry(self) -> None:
-        """Nothing is to be asked."""

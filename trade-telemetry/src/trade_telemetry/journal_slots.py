@@ -13,6 +13,9 @@ from pathlib import Path
 from typing import Final
 from zlib import crc32
 
+from msgspec.structs import astuple
+
+from trade_telemetry.batches import TradeRow
 from trade_telemetry.journal_files import SLOT_BYTES, Header, JournalFile
 from trade_telemetry.messages import Side, Trade
 
@@ -65,16 +68,25 @@ class Retained(ABC):
         """How many are not acknowledged; more than the capacity after an overwrite or a rewind."""
         return self.head - self.tail
 
-    def read(self, seq: int, source: str | None = None) -> Trade | None:
-        """The trade of a sequence, or None: written over, damaged, or not there.
+    def read(self, seq: int) -> Trade | None:
+        """The trade of a sequence, or None: written over, damaged, or not there."""
+        rows = self.rows(seq, seq)
+        return Trade(*astuple(rows[0])) if rows else None
 
-        With stamps where a source is given.
-        """
-        if not self.oldest <= seq <= self.head:
-            return None
-        return self._read(seq, source)
+    def rows(self, first: int, last: int) -> list[TradeRow]:
+        """The trades from ``first`` on, at most to ``last``, up to one that cannot be read."""
+        rows: list[TradeRow] = []
+        if first < self.oldest:
+            return rows
+        read, keep = self._read, rows.append
+        for seq in range(first, min(last, self.head) + 1):
+            row = read(seq)
+            if row is None:
+                break
+            keep(row)
+        return rows
 
-    def _read(self, seq: int, source: str | None = None) -> Trade | None:
+    def _read(self, seq: int) -> TradeRow | None:
         packed, symbol_packed, checksum = self._slot(seq % self.capacity)
         symbol, seed = self._packed.get(symbol_packed) or self._unpack_symbol(symbol_packed)
         if crc32(packed, seed) != checksum:
@@ -83,11 +95,7 @@ class Retained(ABC):
         if found != seq:
             return None
         side: Side = "sell" if sell else "buy"
-        if isnan(price):
-            price = None
-        if source is None:
-            return Trade(side, qty, ts, symbol, price)
-        return Trade(side, qty, ts, symbol, price, source, self.epoch, seq)
+        return TradeRow(side, qty, ts, symbol, None if isnan(price) else price)
 
     def _unpack_symbol(self, packed: bytes) -> tuple[str | None, int]:
         """A symbol, and the checksum after it; of a damaged one nothing worse than both wrong."""

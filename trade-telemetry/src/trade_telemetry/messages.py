@@ -9,26 +9,23 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Annotated, Any, Final, Literal, NoReturn
+from typing import Any, Final, NoReturn
 
 import msgspec
 
-from trade_telemetry import acknowledgements, reasons, stamps
+from trade_telemetry import acknowledgements, batches, benchmark_messages, fields, reasons, stamps
 from trade_telemetry.errors import InvalidTradeError, RejectedMessageError
 
 FRAME_BYTES_MAX: Final = 16 * 1024
-QTY_MAX: Final = 1e15
 CLOCK_AHEAD_S_MAX: Final = 10.0
 NANO: Final = 10**9
 TS_UNIT_S_MIN: Final = 1e11
 """A time above this (the year 5138) is a time in milliseconds or finer."""
 
-SYMBOL_PATTERN: Final = r"^[A-Za-z0-9._:/-]{1,24}\Z"
-NAME_LENGTH_MAX: Final = 64
-# The same few names come again and again, and a pattern costs more than all the rest of a trade.
-_is_symbol: Final = lru_cache(1_024)(re.compile(SYMBOL_PATTERN).match)
+_is_symbol: Final = fields.is_symbol
 _is_source: Final = lru_cache(1_024)(re.compile(stamps.SOURCE_PATTERN).match)
 
 # These have their own files, and are part of the contract as this one tells it.
@@ -41,12 +38,18 @@ STAMP_MAX: Final = stamps.STAMP_MAX
 Source = stamps.Source
 Stamp = stamps.Stamp
 Count = stamps.Count
-Side = Literal["buy", "sell"]
-Quantity = Annotated[float, msgspec.Meta(ge=0, le=QTY_MAX)]
-Timestamp = Annotated[float, msgspec.Meta(gt=0)]
-Symbol = Annotated[str, msgspec.Meta(pattern=SYMBOL_PATTERN)]
-Name = Annotated[str, msgspec.Meta(max_length=NAME_LENGTH_MAX)]
-Price = Annotated[float, msgspec.Meta(gt=0)]
+Batch = batches.Batch
+TradeRow = batches.TradeRow
+Benchmark = benchmark_messages.Benchmark
+BenchmarkStatus = benchmark_messages.BenchmarkStatus
+QTY_MAX: Final = fields.QTY_MAX
+SYMBOL_PATTERN: Final = fields.SYMBOL_PATTERN
+Side = fields.Side
+Quantity = fields.Quantity
+Timestamp = fields.Timestamp
+Symbol = fields.Symbol
+Name = fields.Name
+Price = fields.Price
 
 
 class Trade(
@@ -105,7 +108,7 @@ class Skip(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag_field=
     reason: LossReason
 
 
-Message = Trade | Beat | Skip
+Message = Trade | Batch | Beat | Skip | Benchmark | BenchmarkStatus
 
 _decoder: Final = msgspec.json.Decoder(Message)
 _encoder: Final = msgspec.json.Encoder()
@@ -155,9 +158,30 @@ def decode(frame: bytes, now_s: float) -> Message:
             reason, problem = _time_problem(message.ts, now_s, "the sidecar's clock")
             stamped = _valid_stamps((source, number, seq))
             raise RejectedMessageError(reason, f"ts {problem}", stamped)
+    elif isinstance(message, Batch):
+        _check_batch(message, now_s)
     elif isinstance(message, Skip) and message.first > message.last:
         raise RejectedMessageError(RejectReason.SKIP, "first is above last")
+    elif isinstance(message, Benchmark | BenchmarkStatus):
+        benchmark_messages.check_benchmark(message, now_s + CLOCK_AHEAD_S_MAX)
     return message
+
+
+def _check_batch(batch: Batch, now_s: float) -> None:
+    if batch.last > STAMP_MAX:
+        raise RejectedMessageError(RejectReason.BATCH, f"ends above {STAMP_MAX}")
+    symbols = {row.symbol for row in batch.trades}
+    if not all(symbol is None or _is_symbol(symbol) for symbol in symbols):
+        raise RejectedMessageError(RejectReason.BATCH, "a symbol is not of the contract")
+    if max([row.ts for row in batch.trades]) > now_s + CLOCK_AHEAD_S_MAX:
+        raise RejectedMessageError(RejectReason.BATCH, "a ts is ahead of the clock")
+
+
+def one_by_one(batch: Batch) -> Iterator[Trade]:
+    """The trades of a batch, stamped."""
+    src, epoch = batch.src, batch.epoch
+    for seq, row in enumerate(batch.trades, batch.seq):
+        yield Trade(row.side, row.qty, row.ts, row.symbol, row.price, src, epoch, seq)
 
 
 _INFINITE: Final = math.inf
@@ -194,7 +218,7 @@ def _explain(frame: bytes) -> NoReturn:
         raise RejectedMessageError(RejectReason.MISSING_FIELD, "type is missing")
     if value["type"] == "trade":
         _explain_trade(value)
-    if value["type"] in ("beat", "skip"):
+    if value["type"] in ("batch", "beat", "skip", "benchmark", "benchmark_status"):
         reason = RejectReason(value["type"])
         raise RejectedMessageError(reason, f"a {reason} with a missing or wrong field")
     raise RejectedMessageError(RejectReason.UNKNOWN_TYPE, f"type is {str(value['type'])[:40]!r}")

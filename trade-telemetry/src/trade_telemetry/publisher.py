@@ -21,7 +21,7 @@ import msgspec
 
 from trade_telemetry.addresses import acknowledgement_address, check_address
 from trade_telemetry.connection import Connection
-from trade_telemetry.delivery import PlainStream, Stream
+from trade_telemetry.delivery import Stream
 from trade_telemetry.errors import ConfigurationError
 from trade_telemetry.intake import Intake, Receipt
 from trade_telemetry.journal import open_ring
@@ -33,6 +33,7 @@ from trade_telemetry.messages import (
     check_source,
     check_trade,
 )
+from trade_telemetry.plain import PlainStream
 from trade_telemetry.sender import CLOSE_TIMEOUT_S, Sender, abandon_all
 
 AUTO: Final = "auto"

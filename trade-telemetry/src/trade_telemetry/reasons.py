@@ -36,8 +36,11 @@ class RejectReason(StrEnum):
     SYMBOL = "symbol"
     PRICE = "price"
     STAMP = "stamp"
+    BATCH = "batch"
     BEAT = "beat"
     SKIP = "skip"
+    BENCHMARK = "benchmark"
+    BENCHMARK_STATUS = "benchmark_status"
 
 
 class LossReason(StrEnum):

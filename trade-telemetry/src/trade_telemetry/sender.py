@@ -14,10 +14,12 @@ from collections.abc import Callable
 from typing import Final
 
 from trade_telemetry.acknowledgements import Acknowledgement
+from trade_telemetry.batches import Batch
 from trade_telemetry.connection import SEND_HIGH_WATER_MARK, Connection
-from trade_telemetry.delivery import ContestedEpochError, PlainStream, Stream
+from trade_telemetry.delivery import ContestedEpochError, Stream
 from trade_telemetry.intake import Intake
 from trade_telemetry.messages import encode
+from trade_telemetry.plain import PlainStream
 
 BATCH_EVENTS_MAX: Final = 500
 CLOSE_S_MAX: Final = 24 * 3600.0
@@ -126,7 +128,7 @@ class Sender:
                 pause_ms = PAUSE_MS_MIN if sent else min(pause_ms * 2 or 1, PAUSE_MS_MAX)
 
     def _turn(self, pause_ms: int) -> int:
-        """Hear, then send; return how many messages were pushed."""
+        """Hear, then send; return how many events were pushed."""
         made = self._connection.wait(pause_ms)
         now_s = time.monotonic()
         self._take_leftovers(now_s)
@@ -179,7 +181,7 @@ class Sender:
         for message in stream.outgoing(BATCH_EVENTS_MAX, now_s):
             if not push(encode(message)):
                 break
-            pushed += 1
+            pushed += len(message.trades) if isinstance(message, Batch) else 1
         return pushed
 
     def _tell(

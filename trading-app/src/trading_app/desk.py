@@ -14,7 +14,7 @@ from trade_telemetry import PublisherStats, Receipt, Trade
 from trading_app.event_log import EventLog, OwnEvent
 from trading_app.order_ticket import Problem, Ticket, parse
 from trading_app.past import Memory, Past
-from trading_app.sidecar_answers import History, Summary
+from trading_app.sidecar_answers import Benchmarks, History, Summary
 from trading_app.sidecar_client import Away
 from trading_app.status import Status, status
 
@@ -53,6 +53,10 @@ class TellsTotals(Protocol):
 
     def history(self) -> History | Away[History]:
         """Give the last minutes of the counters, or why there are none."""
+        ...
+
+    def benchmarks(self) -> Benchmarks | Away[Benchmarks]:
+        """Give what benchmarks said of themselves, or why it is not known."""
         ...
 
 
@@ -137,3 +141,7 @@ class Desk:
         if answer.last is not None and answer.last_s is not None:
             now_s = answer.last.now_s + (now_s - answer.last_s)
         return replace(past, now_s=now_s, away=answer.reason)
+
+    def benchmarks(self) -> Benchmarks | Away[Benchmarks]:
+        """Fetch what benchmarks said of themselves."""
+        return self._sidecar.benchmarks()

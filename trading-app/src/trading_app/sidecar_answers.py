@@ -149,6 +149,58 @@ class History(Answer):
     symbol_marks: tuple[SymbolMark, ...] = ()
 
 
+class BenchmarkTotals(Answer):
+    """What became of the trades of a test; None is not known."""
+
+    offered: int
+    accepted: int
+    refused: int
+    applied: int | None = None
+    lost: int | None = None
+    waiting: int | None = None
+
+
+class BenchmarkLatency(Answer):
+    """How long ``count`` calls of ``publish`` took, in seconds."""
+
+    count: int
+    p50: float
+    p99: float
+    max: float
+
+
+class BenchmarkResult(Answer):
+    """What one test found, of the suite ``test_type``, at ``timestamp``.
+
+    ``figures`` are by a name that ends in its unit.
+    """
+
+    test_type: str
+    test_name: str
+    timestamp: float
+    totals: BenchmarkTotals | None = None
+    latency: BenchmarkLatency | None = None
+    figures: dict[str, float] = {}
+
+
+class SuiteState(Answer):
+    """What a suite said last of itself; ``test_name`` is the test that began, while it runs."""
+
+    suite: str
+    test_name: str
+    timestamp: float
+    status: Literal["started", "running", "completed", "failed"]
+    message: str = ""
+
+
+class Benchmarks(Answer):
+    """What was heard of benchmarks: the last result of each test, and how the suites go."""
+
+    now_s: float
+    tests: tuple[BenchmarkResult, ...] = ()
+    suites: tuple[SuiteState, ...] = ()
+
+
 class Refusal(Answer):
     """Why there is no answer, with status 503."""
 

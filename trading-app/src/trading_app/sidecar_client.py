@@ -15,7 +15,7 @@ from typing import Final, Generic, TypeVar
 import httpx
 from pydantic import ValidationError
 
-from trading_app.sidecar_answers import Answer, History, Refusal, Summary
+from trading_app.sidecar_answers import Answer, Benchmarks, History, Refusal, Summary
 
 TIMEOUT_S: Final = 0.4
 KEEP_S: Final = 0.5
@@ -64,6 +64,7 @@ class SidecarClient:
         )
         self._summary = _Source(self._http, "/api/summary", Summary, clock)
         self._history = _Source(self._http, "/api/history", History, clock)
+        self._benchmarks = _Source(self._http, "/api/benchmarks", Benchmarks, clock)
 
     def summary(self) -> Summary | Away[Summary]:
         """Give the totals, at most half a second old."""
@@ -72,6 +73,10 @@ class SidecarClient:
     def history(self) -> History | Away[History]:
         """Give the last minutes of the counters, at most half a second old."""
         return self._history.get()
+
+    def benchmarks(self) -> Benchmarks | Away[Benchmarks]:
+        """Give what benchmarks said of themselves, at most half a second old."""
+        return self._benchmarks.get()
 
     def close(self) -> None:
         """Close the connections."""

@@ -46,7 +46,7 @@ def status_line(view: View) -> str:
 
 def answer_line(status: Status, details: str) -> str:
     """Write a page's first line: state and words, and below them the cure and details (HTML)."""
-    below = " · ".join(filter(None, (_cure(status.cure), details)))
+    below = " · ".join(filter(None, (with_commands(status.cure), details)))
     return (
         f'<div class="ta-status ta-{status.state}" role="status">'
         f'<span class="ta-shape" aria-hidden="true">{SHAPES[status.state]}</span>'
@@ -82,9 +82,9 @@ def room(stats: PublisherStats) -> Literal["file", "memory", "plain"]:
     return "file" if stats.durable else "memory"
 
 
-def _cure(cure: str) -> str:
+def with_commands(text: str) -> str:
     """Set what stands between backquotes as a command."""
-    parts = escape(cure).split("`")
+    parts = escape(text).split("`")
     return "".join(f"<code>{part}</code>" if odd % 2 else part for odd, part in enumerate(parts))
 
 

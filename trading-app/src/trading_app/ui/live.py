@@ -12,7 +12,7 @@ from trading_app.desk import Desk
 from trading_app.flow import Flow, What
 from trading_app.past import Past
 from trading_app.status import flow_status
-from trading_app.ui import live_parts, symbols, tracks
+from trading_app.ui import live_benchmark, live_parts, symbols, tracks
 from trading_app.ui.browser import theme, zone
 from trading_app.ui.components import heading
 from trading_app.ui.tracks import Frame, Spec, Window
@@ -25,7 +25,7 @@ SPANS_S: Final = {"5 min": 300, "15 min": 900}
 
 
 def show(desk: Desk) -> None:
-    """Draw the page: the answer, the tracks over time, the symbols; each redraws itself."""
+    """Draw the page: the answer, the tracks over time, the symbols, the last benchmark."""
     line, choice = st.columns([5, 1], gap="small", vertical_alignment="center")
     with line, st.container():
         _line(desk)
@@ -38,6 +38,8 @@ def show(desk: Desk) -> None:
         _tracks(desk, span_s)
     with by_symbol, st.container():
         _symbols(desk)
+    with st.container():
+        _benchmark(desk)
 
 
 def _choose_span() -> int:
@@ -116,3 +118,13 @@ def _symbols(desk: Desk) -> None:
     with st.container(border=True, key="panel-symbols", gap="xsmall"):
         st.html(heading("by symbol", desk.sidecar_address))
         st.html(symbols.symbols(desk.look(), rates))
+
+
+@st.fragment(run_every=REDRAW_S)
+def _benchmark(desk: Desk) -> None:
+    answer = desk.benchmarks()
+    with st.container(border=True, key="panel-benchmark", gap="xsmall"):
+        st.html(
+            heading("what telemetry costs: the last benchmark", live_benchmark.note(answer, zone()))
+        )
+        st.html(live_benchmark.benchmark(answer))
