@@ -20,7 +20,8 @@ from trade_telemetry.messages import FRAME_BYTES_MAX, RejectReason, Trade, decod
 RECEIVE_HIGH_WATER_MARK: Final = 64
 TRANSPORT_FRAME_BYTES_MAX: Final = 4 * FRAME_BYTES_MAX
 """A frame above FRAME_BYTES_MAX is rejected; one above this costs its sender the connection."""
-BATCH_MESSAGES_MAX: Final = 1_000
+BATCH_MESSAGES_MAX: Final = 500
+"""At once, before it is looked whether to commit: up to 32,000 trades."""
 UNFINISHED_BYTES_MAX: Final = 4 * 2**20
 """What ZeroMQ may hold for us when its queue has just been emptied: parts of messages without end.
 

@@ -132,9 +132,9 @@ def _end(_number: int, _frame: FrameType | None) -> NoReturn:
 
 
 def main() -> NoReturn:
-    """Run the command; ends with 1 and one line when something cannot be measured or read.
+    """Run the command; ends with one line when something cannot be measured (1) or read (2).
 
-    So it does, with the result, when a problem was found, or when something has become worse.
+    It ends with 1, and the result, when a problem was found, or something has become worse.
     """
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _end)
@@ -150,7 +150,9 @@ def _in_one_line() -> Iterator[None]:
     """Whatever stands in the way is one line."""
     try:
         yield
-    except (BenchmarkError, ResultError, SettingsError, TelemetryError, OSError) as error:
+    except ResultError as error:
+        _fail(str(error), 2)
+    except (BenchmarkError, SettingsError, TelemetryError, OSError) as error:
         _fail(str(error), 1)
     except ModuleNotFoundError as error:
         package = str(error.name).partition(".")[0]
