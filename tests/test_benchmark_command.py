@@ -125,12 +125,12 @@ def test_the_whole_suite_is_written_where_the_next_one_finds_it(benchmark, tmp_p
     answer = benchmark("--quick")
     assert answer.returncode == 0, answer.stderr
     folder = tmp_path / ".run/benchmark"
-    result = results.read(folder / "latest.json")
+    result = results.read(folder / "quick.json")
     (dated,) = folder.glob("*-suite.json")
     assert results.read(dated) == result
-    assert "<html" in (folder / "latest.html").read_text(encoding="utf-8")
+    assert "<html" in (folder / "quick.html").read_text(encoding="utf-8")
     assert sorted(path.name for path in folder.iterdir()) == sorted(
-        [dated.name, "latest.html", "latest.json"]
+        [dated.name, "quick.html", "quick.json"]
     )
     assert [workload.problem for workload in result.workloads if workload.problem] == []
     assert [check.name for check in result.checks] == [bar.name for bar in BARS]
@@ -140,7 +140,7 @@ def test_the_whole_suite_is_written_where_the_next_one_finds_it(benchmark, tmp_p
     ]
     answer = benchmark("compare", dated.name, "latest.json")
     assert "No such file" in complaint(answer, code=2)
-    answer = benchmark("compare", f".run/benchmark/{dated.name}")
+    answer = benchmark("compare", f".run/benchmark/{dated.name}", ".run/benchmark/quick.json")
     assert answer.returncode == 0, answer.stdout
 
 

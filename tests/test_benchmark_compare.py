@@ -324,3 +324,10 @@ def test_a_result_that_was_kept_compares_as_it_was(tmp_path: Path, base):
     path = tmp_path / "base.json"
     results.write(base, path)
     assert moved(compare(results.read(path), base)) == {}
+
+
+def test_a_quick_result_is_not_compared_with_a_full_one():
+    full = sample.result()
+    quick = replace(full, settings=full.settings | {"quick": True})
+    with pytest.raises(ResultError, match="quick run"):
+        compare(full, quick)

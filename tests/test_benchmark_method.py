@@ -22,7 +22,8 @@ from trading_app.benchmark import BenchmarkError, clock, workloads
 from trading_app.benchmark.checks import BARS, Measured, checks
 from trading_app.benchmark.clock import NANO, Schedule, Times, back_to_back, on_schedule
 from trading_app.benchmark.figures import latency
-from trading_app.benchmark.results import Figure, Peer
+from trading_app.benchmark.findings import shortfall
+from trading_app.benchmark.results import Counts, Figure, Peer
 from trading_app.benchmark.runner import QUICK, SUITES
 from trading_app.benchmark.session import Bench
 from trading_app.benchmark.sidecar import Sidecar
@@ -219,7 +220,7 @@ def test_refused_trades_are_no_throughput(bench):
     assert (counts.applied, counts.lost, counts.waiting) == (64, 0, 0)
     assert found.accepted_per_s * found.seconds == pytest.approx(64)
     assert found.offered_per_s * found.seconds == pytest.approx(200)
-    assert found.problem is None
+    assert found.problem == "136 refused: what that took is among the times"
 
 
 @pytest.mark.parametrize("name", QUICK.workloads)
@@ -371,3 +372,9 @@ def test_bars_have_names_of_their_own():
 def test_every_part_of_a_suite_can_be_measured():
     parts = {part for suite in SUITES.values() for part in suite}
     assert parts == {*QUICK.workloads, "peers", "receiving", "footprint"}
+
+
+def test_trades_that_are_lost_or_wait_are_a_problem_and_those_of_a_bare_send_are_none():
+    counts = Counts(offered=9, accepted=9, refused=0, applied=5, lost=1, waiting=3)
+    assert shortfall("burst", counts) == "1 lost, 3 still wait"
+    assert shortfall("burst-send", counts) is None

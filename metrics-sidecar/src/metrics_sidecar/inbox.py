@@ -22,6 +22,8 @@ TRANSPORT_FRAME_BYTES_MAX: Final = 4 * FRAME_BYTES_MAX
 """A frame above FRAME_BYTES_MAX is rejected; one above this costs its sender the connection."""
 BATCH_MESSAGES_MAX: Final = 500
 """At once, before it is looked whether to commit: up to 32,000 trades."""
+TURN_S_MAX: Final = 0.05
+"""A turn ends after this, if what came takes long to judge: commits and health do not wait."""
 UNFINISHED_BYTES_MAX: Final = 4 * 2**20
 """What ZeroMQ may hold for us when its queue has just been emptied: parts of messages without end.
 
@@ -80,6 +82,7 @@ class Inbox:
         """Hand what is there to the ledger, at most a batch; whether the queue was emptied."""
         receive, apply, now = self._socket.recv, ledger.apply, time.time
         taken_bytes = 0
+        until_s = now() + TURN_S_MAX
         try:
             for _ in range(BATCH_MESSAGES_MAX):
                 frame = receive(_NOBLOCK, copy=False)
@@ -94,11 +97,13 @@ class Inbox:
                     message = decode(data, now_s)
                 except RejectedMessageError as error:
                     self._refuse(ledger, error, data, now_s)
-                    continue
-                if isinstance(message, Trade):
-                    apply(message, now_s)
                 else:
+                    if isinstance(message, Trade):
+                        apply(message, now_s)
+                        continue
                     ledger.take(message, now_s)
+                if now_s > until_s:
+                    break
         except zmq.Again:
             return True
         finally:

@@ -6,6 +6,7 @@ not know what is done with them.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Annotated, Final
 
@@ -43,36 +44,29 @@ class Batch(msgspec.Struct, frozen=True, gc=False, tag_field="type", tag="batch"
         return self.seq + len(self.trades) - 1
 
 
-class _Unread(msgspec.Struct, tag_field="type", tag="batch"):
-    src: Source
-    epoch: Stamp
-    seq: Stamp
-    trades: Annotated[list[msgspec.Raw], msgspec.Meta(min_length=1, max_length=BATCH_TRADES_MAX)]
-
-
-_unread: Final = msgspec.json.Decoder(_Unread)
-
-
 def frames_of_each(frame: bytes) -> Iterator[bytes]:
     """A frame for each trade of a batch, sound or not; none if it is not even told what it is.
 
     For a batch that cannot be taken whole: each trade is then judged by itself.
     """
     try:
-        batch = _unread.decode(frame)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        batch = json.loads(frame)
+        stamps = (batch["src"], batch["epoch"], batch["seq"])
+        src, epoch, first = msgspec.convert(stamps, tuple[Source, Stamp, Stamp])
+        rows = batch["trades"] if batch["type"] == "batch" else []
+    except (ValueError, TypeError, LookupError, RecursionError, OverflowError):
         return
-    for seq, raw in enumerate(batch.trades, batch.seq):
-        yield msgspec.json.encode(
-            _fields(raw) | {"type": "trade", "src": batch.src, "epoch": batch.epoch, "seq": seq}
-        )
+    if isinstance(rows, list) and len(rows) <= BATCH_TRADES_MAX:
+        for seq, row in enumerate(rows, first):
+            stamped = {"type": "trade", "src": src, "epoch": epoch, "seq": seq}
+            yield json.dumps(_fields(row) | stamped).encode()
 
 
-def _fields(raw: msgspec.Raw) -> dict[str, object]:
-    """By name; what is no row has none."""
-    try:
-        values = msgspec.json.decode(raw, type=list[msgspec.Raw])
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return {}
-    named = zip(_FIELDS, values, strict=False)
-    return {name: value for name, value in named if bytes(value) != b"null"}
+def _fields(row: object) -> dict[str, object]:
+    """By name; what is no row has none, and what is no plain value is none of any field."""
+    named = zip(_FIELDS, row, strict=False) if isinstance(row, list) else ()
+    return {
+        name: value if isinstance(value, str | int | float) else []
+        for name, value in named
+        if value is not None
+    }

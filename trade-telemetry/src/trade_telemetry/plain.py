@@ -35,11 +35,10 @@ class PlainStream:
         """At most ``count_max`` trades; each is let go of once the next one is asked for."""
         ring = self.ring
         first = max(ring.tail + 1, ring.oldest)
-        for seq, row in enumerate(ring.rows(first, first + count_max - 1), first):
-            yield Trade(*astuple(row))
+        for seq in range(first, min(ring.head, first + count_max - 1) + 1):
+            for row in ring.rows(seq, seq):  # none, if it was written over a moment ago
+                yield Trade(*astuple(row))
             ring.trim(seq)
-        if first <= ring.head:  # or what cannot be read would be waited for
-            ring.trim(first)
 
     def connection_made(self, now_s: float) -> None:
         """Nothing is to be asked."""

@@ -26,6 +26,7 @@ from trading_app.settings import SettingsError, load_settings
 
 FOLDER: Final = Path(".run/benchmark")
 LATEST: Final = FOLDER / "latest.json"
+QUICK: Final = FOLDER / "quick.json"
 _ABOUTS: Final = {
     "suite": "everything, in about two minutes; what is measured when nothing is said",
     "burst": "100,000 trades at once, beside as many bare sends",
@@ -59,6 +60,7 @@ def _measuring(suite: str) -> Callable[..., None]:
         rate: Rate = None,
     ) -> None:
         with _in_one_line():
+            _check_folders(json, html)
             result = _measure(Plan(suite, FOLDER, quick=quick, rate_per_s=rate))
             show(result)
             show_files(_keep(result, json, html), result.seconds)
@@ -111,17 +113,25 @@ def _measure(plan: Plan) -> Result:
 
 def _keep(result: Result, json: Path | None, html: Path | None) -> list[Path]:
     """Write what was asked for; if nothing was, the latest and a copy that stays."""
-    from trading_app.benchmark.report import render  # noqa: PLC0415 - charts take long to import
-
     if json is None and html is None:
         dated = f"{datetime.fromisoformat(result.started):%Y%m%dT%H%M%SZ}-{result.suite}"
         write(result, FOLDER / f"{dated}.json")
-        json, html = LATEST, LATEST.with_suffix(".html")
+        json = QUICK if result.settings.get("quick") else LATEST
+        html = json.with_suffix(".html")
     if json is not None:
         write(result, json)
     if html is not None:
+        from trading_app.benchmark.report import render  # noqa: PLC0415 - charts take long
+
         html.write_text(render(result), encoding="utf-8")
     return [path for path in (json, html) if path is not None]
+
+
+def _check_folders(*paths: Path | None) -> None:
+    """Before two minutes are spent on what cannot be written. Raises BenchmarkError."""
+    for path in paths:
+        if path is not None and not path.absolute().parent.is_dir():
+            raise BenchmarkError(f"{path.parent} is no folder: nothing could be written there")
 
 
 def _end(_number: int, _frame: FrameType | None) -> NoReturn:

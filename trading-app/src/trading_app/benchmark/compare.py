@@ -13,7 +13,14 @@ from typing import Final, NamedTuple, Protocol, TypeVar
 
 from trading_app.benchmark import findings
 from trading_app.benchmark.noise import RULE, Change, Spread, Verdict
-from trading_app.benchmark.results import Figure, Machine, Result, Setting, Workload
+from trading_app.benchmark.results import (
+    Figure,
+    Machine,
+    Result,
+    ResultError,
+    Setting,
+    Workload,
+)
 from trading_app.benchmark.wording import RATIOS, figure, percent, setting
 from trading_app.formats import plural
 
@@ -81,7 +88,9 @@ class Comparison:
 
 
 def compare(base: Result, new: Result) -> Comparison:
-    """Hold a new result against an older one."""
+    """Hold a new result against an older one. Raises ResultError for a quick one and a full one."""
+    if base.settings.get("quick") != new.settings.get("quick"):
+        raise ResultError("one of the two is of a quick run, which compares with quick ones only")
     is_same = same_machine(base.machine, new.machine)
     return Comparison(
         origins=(_origin(base), _origin(new)),

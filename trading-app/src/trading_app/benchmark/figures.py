@@ -13,7 +13,7 @@ from typing import Final
 from hdrh.histogram import HdrHistogram
 
 from trading_app.benchmark.clock import NANO, Times
-from trading_app.benchmark.findings import imbalance
+from trading_app.benchmark.findings import imbalance, shortfall
 from trading_app.benchmark.results import Counts, Latency, Moment, Setting, Workload
 
 LATENCY_NS_MAX: Final = 60 * NANO
@@ -65,7 +65,7 @@ def describe(
         applied_per_s=_applied_per_s(counts.applied, recording.settled_s),
         cpu_seconds=recording.cpu_seconds,
         rounds_p50_ns=[latency(times.calls_ns()).p50_ns for times in parts],
-        problem=problem or imbalance(counts),
+        problem=problem or imbalance(counts) or shortfall(name, counts),
     )
 
 

@@ -43,6 +43,20 @@ def imbalance(counts: Counts) -> str | None:
     return _difference("accepted", counts.accepted, parts)
 
 
+def shortfall(name: str, counts: Counts) -> str | None:
+    """Say which trades were not counted; None: all were, or a test is there to show such.
+
+    A bare send may lose, and the profile goes on until trades are refused.
+    """
+    if is_reference(name):
+        return None
+    if counts.lost or counts.waiting:
+        return f"{number(counts.lost or 0)} lost, {number(counts.waiting or 0)} still wait"
+    if counts.refused and name != "profile":
+        return f"{number(counts.refused)} refused: what that took is among the times"
+    return None
+
+
 def _difference(name: str, whole: int, parts: dict[str, int]) -> str | None:
     missing = whole - sum(parts.values())
     if not missing:

@@ -112,6 +112,8 @@ def _open(ways: Sequence[Way], stack: ExitStack) -> tuple[dict[str, _Lane], dict
             counter = stack.enter_context(way.open())
         except ModuleNotFoundError as error:
             missing[way.name] = f"the package {way.package} is not installed ({error.name})"
+        except ImportError as error:
+            missing[way.name] = f"the package {way.package} cannot be used: {error}"
         else:
             lanes[way.name] = _Lane(way.title, counter, way.lossy)
     return lanes, missing

@@ -151,23 +151,30 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     checks: list[Check]
 
 
+class _Format(msgspec.Struct):
+    format: int
+
+
 class ResultError(Exception):
     """A file is no result of a benchmark; the message says which, and why."""
 
 
 def write(result: Result, path: Path) -> None:
     """Keep it as JSON, for people to read as well."""
-    path.write_bytes(msgspec.json.format(msgspec.json.encode(result), indent=1) + b"\n")
+    beside = path.with_name(f".{path.name}.new")
+    beside.write_bytes(msgspec.json.format(msgspec.json.encode(result), indent=1) + b"\n")
+    beside.replace(path)  # whole, or not at all: a full disk leaves the earlier one
 
 
 def read(path: Path) -> Result:
     """What ``write`` kept. Raises ResultError."""
     try:
-        result = msgspec.json.decode(path.read_bytes(), type=Result)
+        data = path.read_bytes()
+        written = msgspec.json.decode(data, type=_Format).format
+        if written != FORMAT:
+            raise ResultError(f"{path} has format {written}, this program reads {FORMAT}")
+        return msgspec.json.decode(data, type=Result)
     except OSError as error:
         raise ResultError(f"{path}: {error.strerror or error}") from None
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise ResultError(f"{path} is no result of a benchmark: {error}") from None
-    if result.format != FORMAT:
-        raise ResultError(f"{path} has format {result.format}, this program reads {FORMAT}")
-    return result

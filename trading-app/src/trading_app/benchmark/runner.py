@@ -200,11 +200,13 @@ def _measure(part: str, bench: Bench, size: Size, found: _Found) -> None:
         from trading_app.benchmark.peers import measure_peers  # noqa: PLC0415
 
         address = bench.sidecar.address
-        found.peers += measure_peers(address, size.peer_calls, size.peer_rounds, bench.tell)
+        found.peers += measure_peers(
+            address, size.peer_calls, size.peer_rounds, bench.tell, folder=bench.folder
+        )
     elif part == "receiving":
         from trading_app.benchmark.receiving import measure_receiving  # noqa: PLC0415
 
-        found.figures += measure_receiving(size.receiving_s, bench.tell)
+        found.figures += measure_receiving(size.receiving_s, bench.tell, folder=bench.folder)
     elif part == "footprint":
         found.figures += measure_footprint(bench.sidecar, bench.folder, size.idle_s, bench.tell)
     else:

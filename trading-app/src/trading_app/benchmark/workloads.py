@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Final
 
+from trading_app.benchmark import BenchmarkError
 from trading_app.benchmark.clock import (
     NANO,
     Calls,
@@ -101,6 +102,8 @@ def busy_paced(bench: Bench, rate_per_s: int, seconds: float, rounds: int) -> li
 
 def sustained(bench: Bench, rate_per_s: int, seconds: float) -> list[Workload]:
     """A rate, without a pause."""
+    if rate_per_s * seconds < 1:
+        raise BenchmarkError(f"at {rate_per_s}/s nothing is due in {seconds:g} s: raise --rate")
     bench.tell(f"{number(rate_per_s)}/s for {seconds:g} s")
     with Session(bench, "sustained") as session:
         session.round(partial(_open_loop, rate_per_s=rate_per_s, seconds=seconds))
