@@ -66,7 +66,7 @@ def push_oversized(address: str, size_bytes: int) -> None:
     """Send one frame above the transport's limit from a socket of its own."""
     context = zmq.Context()
     pusher = context.socket(zmq.PUSH)
-    pusher.setsockopt(zmq.RECONNECT_IVL, -1)  # once: who comes back and leaves again is another test
+    pusher.setsockopt(zmq.RECONNECT_IVL, -1)  # it does not come back
     monitor = pusher.get_monitor_socket(zmq.EVENT_DISCONNECTED)
     pusher.connect(address)
     pusher.send(b"x" * size_bytes)
