@@ -126,6 +126,19 @@ def test_frames_just_above_the_transport_limit_are_seen_even_if_their_sender_lea
     sidecar.until(lambda: sidecar.value("telemetry_rejected_total", reason="oversized") == 5)
 
 
+def test_a_frame_above_the_limit_is_seen_while_an_earlier_peer_has_yet_to_speak(sidecar):
+    host, port = sidecar.zmq_address.removeprefix("tcp://").split(":")
+    with socket.create_connection((host, int(port))):
+        sidecar.until(lambda: sidecar.value("telemetry_receiver_connections") == 1)
+        push_oversized(sidecar.zmq_address, 2_000_000)
+        sidecar.until(lambda: sidecar.value("telemetry_rejected_total", reason="oversized") == 1)
+        assert sidecar.value("telemetry_connections_refused_total", reason="handshake") == 0
+    sidecar.until(
+        lambda: sidecar.value("telemetry_connections_refused_total", reason="handshake") == 1
+    )
+    assert sidecar.value("telemetry_rejected_total", reason="oversized") == 1
+
+
 def test_peers_that_come_and_go_are_not_taken_for_oversized(sidecar):
     for number in range(20):
         with Publisher(sidecar.zmq_address, source=f"bot-{number}") as publisher:

@@ -157,13 +157,13 @@ class Connections:
             return 0
         if not peer.is_shut:
             self._gone_bytes += peer.read_bytes()
-        cut = peer.was_cut()
+        cut, admitted = peer.was_cut(), peer.was_admitted()
         peer.let_go()
         if failed and peer.admitted:
             self._admit_oldest()  # the consent was another's: this one never came so far
         if peer.is_shut:
             return 0
-        if failed or not peer.admitted:
+        if failed or not admitted:
             self._refused_handshake += 1
             return 0
         return int(cut)

@@ -17,7 +17,11 @@ from contextlib import suppress
 from typing import Final
 
 _TCP_INFO: Final[int | None] = getattr(sockets, "TCP_INFO", None)  # Linux only
-_BYTES_RECEIVED: Final = struct.Struct("=128xQ")  # struct tcp_info: 128 bytes, then what we want
+_BYTES: Final = struct.Struct("=120xQQ")  # in struct tcp_info: acknowledged by the peer, received
+_UNACKNOWLEDGED: Final = termios.TIOCOUTQ
+_GREETING_BYTES: Final = 64
+_CONSENT_BYTES_MIN: Final = 8
+"""What ZeroMQ sends after its greeting when a peer is admitted, and not before: ``READY``."""
 
 _connect: Final = ctypes.CDLL(None).connect
 _NOWHERE: Final = bytes(16)
@@ -28,7 +32,7 @@ class Peer:
     """A connection; ``held`` is None when it was gone before it could be duplicated."""
 
     def __init__(self, descriptor: int) -> None:
-        self.admitted = False
+        self.admitted = False  # as far as the order of coming tells; see was_admitted
         self._held = _duplicate(descriptor)
         self.is_shut = False
 
@@ -39,24 +43,19 @@ class Peer:
 
     def unread_bytes(self) -> int:
         """Bytes that have arrived and wait in the kernel."""
-        if self._held is None:
-            return 0
-        try:
-            answer = fcntl.ioctl(self._held, termios.FIONREAD, bytes(4))
-        except OSError:
-            return 0
-        return int.from_bytes(answer, sys.byteorder)
+        return self._waiting(termios.FIONREAD)
 
     def read_bytes(self) -> int:
         """Bytes that have been read from it since it came; 0 where the system does not tell."""
-        if self._held is None or _TCP_INFO is None:
-            return 0
-        try:
-            info = self._held.getsockopt(sockets.IPPROTO_TCP, _TCP_INFO, _BYTES_RECEIVED.size)
-            (received,) = _BYTES_RECEIVED.unpack(info)
-        except (OSError, struct.error):  # no TCP, or an old kernel
-            return 0
-        return max(0, int(received) - self.unread_bytes())  # in this order never too much
+        bytes_ = self._tcp_bytes()
+        return max(0, bytes_[1] - self.unread_bytes()) if bytes_ else 0  # so never too much
+
+    def was_admitted(self) -> bool:
+        """Whether ZeroMQ has told it so: seen from what was sent to it, where that can be seen."""
+        bytes_ = self._tcp_bytes()
+        if bytes_ is None:
+            return self.admitted
+        return bytes_[0] + self._waiting(_UNACKNOWLEDGED) >= _GREETING_BYTES + _CONSENT_BYTES_MIN
 
     def shut(self) -> None:
         """End the connection at once; ZeroMQ finds out by itself.
@@ -84,6 +83,26 @@ class Peer:
         if self._held is not None:
             self._held.close()
             self._held = None
+
+    def _waiting(self, direction: int) -> int:
+        if self._held is None:
+            return 0
+        try:
+            answer = fcntl.ioctl(self._held, direction, bytes(4))
+        except OSError:
+            return 0
+        return int.from_bytes(answer, sys.byteorder)
+
+    def _tcp_bytes(self) -> tuple[int, int] | None:
+        """Bytes sent that the peer has, and bytes received; None where the system tells neither."""
+        if self._held is None or _TCP_INFO is None:
+            return None
+        try:
+            info = self._held.getsockopt(sockets.IPPROTO_TCP, _TCP_INFO, _BYTES.size)
+            had, received = _BYTES.unpack(info)
+        except (OSError, struct.error):  # no TCP, or an old kernel
+            return None
+        return had, received
 
 
 def _duplicate(descriptor: int) -> sockets.socket | None:
