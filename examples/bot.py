@@ -18,8 +18,8 @@ def trade(publisher: Publisher) -> None:
         price *= 1 + random.gauss(0, 0.0005)
         if abs(price / anchor - 1) > 0.001:
             side = "buy" if price < anchor else "sell"
-            receipt = publisher.publish(side, 0.01, symbol="BTCUSDT", price=round(price, 2))
-            print(f"{side:4} at {price:,.2f}  {'accepted' if receipt else receipt.refused}")
+            seq = publisher.publish(side, 0.01, symbol="BTCUSDT", price=round(price, 2))
+            print(f"{side:4} at {price:,.2f}  {'accepted' if seq else publisher.last_refusal}")
             anchor = price
         time.sleep(0.05)
 

@@ -100,8 +100,10 @@ def test_trades_clicked_while_the_sidecar_is_away_wait_are_shown_and_arrive(star
 
 def test_a_bot_needs_nothing_but_the_address_and_shows_on_the_page(apps, new_page):
     with Publisher(apps.zmq_address, source="bot-7") as bot:
-        receipts = [bot.publish("sell", 0.25, symbol="ETHUSDT", price=3_120.5) for _ in range(1000)]
-        assert all(receipts)
+        sequences = [
+            bot.publish("sell", 0.25, symbol="ETHUSDT", price=3_120.5) for _ in range(1000)
+        ]
+        assert all(sequences)
         page = new_page()
         open_desk(page, apps.desk_url)
         expect(page.get_by_text("bot-7").first).to_be_visible(timeout=20_000)

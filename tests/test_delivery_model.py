@@ -172,7 +172,7 @@ class World:
 
     def publish(self) -> None:
         for _ in range(self.chance.randint(1, 12)):
-            seq = overwriting(self.ring, self.overwrite).append_trade(Trade("buy", 1.0, 1_000.0))
+            seq = overwriting(self.ring, self.overwrite).append(Trade("buy", 1.0, 1_000.0))
             if seq:
                 self.accepted.add((self.ring.epoch, seq))
             else:
@@ -279,7 +279,7 @@ class World:
             return
         seq = self.chance.randint(self.ring.oldest, self.ring.head)
         offset = 4096 + seq % self.capacity * 64
-        self.ring._memory[offset : offset + 64] = bytes(64)
+        self.ring.memory[offset : offset + 64] = bytes(64)
         self.damaged += 1
 
     def step(self) -> None:

@@ -147,10 +147,8 @@ class Market:
             (symbol,) = pick.choices(list(SYMBOLS), list(SYMBOLS.values()))
             late_s = 0.2 * pick.random() ** 9  # a few were long under way
             bot = pick.choice(self._bots)
-            receipt = bot.publish(
-                side, pick.randint(1, 40) / 8, time.time() - late_s, symbol=symbol
-            )
-            self.taken[side] += bool(receipt)
+            seq = bot.publish(side, pick.randint(1, 40) / 8, time.time() - late_s, symbol=symbol)
+            self.taken[side] += seq > 0
 
     def _per_second(self, now_s: float) -> float:
         return 14 * (1.3 + math.sin(now_s / 17)) * (3 if now_s // 6 % 7 == 0 else 1)

@@ -1,9 +1,10 @@
 """G1: a thread that publishes makes no system call; traced by strace, over 100,000 calls a thread.
 
-A `futex` is the interpreter's own: a thread that waits for its turn (the GIL), or for another one
-that publishes. Futexes are excepted and counted. To stop at each of them takes strace a minute for
-a million, and makes threads compete more, so four threads are traced twice: over all their calls
-without futexes, and over fewer calls with them. `pytest -s` shows the counts.
+A `futex` is the interpreter's own: a thread that waits for the GIL, or to count a refusal. A
+`clock_nanosleep` is a wait for another thread that is writing into the ring: there are exactly as
+many as the ring counted. Both are excepted and counted. To stop at each futex takes strace a minute
+for a million, and makes threads compete more, so four threads are traced twice: over all their
+calls without futexes, and over fewer calls with them. `pytest -s` shows the counts.
 """
 
 from __future__ import annotations
@@ -76,14 +77,16 @@ stats = publisher.stats()
 assert stats.durable, stats.problem
 assert stats.published == sum(accepted)
 assert stats.refused["ring_full"] == int(calls) * len(threads) - stats.published
-print(stats.published, publisher.close(float(close_s)), sum(waits))
+turns = publisher._intake.ring.turn.waits
+print(stats.published, publisher.close(float(close_s)), sum(waits), turns)
 """
 
 
 class Traced:
     """A run of the program, and the system calls of its publishing threads between their marks.
 
-    ``waits`` is how often these threads slept there, as the kernel counted it.
+    ``waits`` is how often these threads slept there, as the kernel counted it; ``turns`` how often
+    they waited for another to write, as the ring counted it.
     """
 
     def __init__(
@@ -107,9 +110,11 @@ class Traced:
             check=False,
         )
         assert result.returncode == 0, result.stderr
-        self.published, self.remained, self.waits = map(int, result.stdout.split())
+        figures = map(int, result.stdout.split())
+        self.published, self.remained, self.waits, self.turns = figures
         self.marked = 0
         self.calls = Counter(self._between_marks(trace))
+        assert self.calls.pop("clock_nanosleep", 0) == self.turns
 
     def _between_marks(self, trace: Path) -> Iterator[str]:
         """A call that is cut in two by another thread's ends in a line that says `resumed`."""
@@ -158,7 +163,8 @@ def test_four_threads_publish_without_a_system_call(drained, when_full):
     traced = drained("--seccomp-bpf", "--trace=!futex", threads=THREADS, when_full=when_full)
     assert traced.calls == {}
     assert (traced.published == THREADS * CALLS) == (when_full == "drop_oldest")
-    print(f"\nfour threads, {when_full}: {traced.waits} waits in {THREADS * CALLS} calls")
+    waits = f"{traced.waits} waits, {traced.turns} of them for a turn"
+    print(f"\nfour threads, {when_full}: {waits}, in {THREADS * CALLS} calls")
     assert 0 < traced.waits < WAITS_PER_CALL_MAX_COMPETING * THREADS * CALLS
 
 
@@ -167,7 +173,8 @@ def test_the_futexes_of_four_threads_are_counted_and_few(drained):
     assert traced.published == THREADS * FUTEX_TRACED_CALLS
     assert set(traced.calls) == {"futex"}
     calls = THREADS * FUTEX_TRACED_CALLS
-    print(f"\nfour threads, futexes traced: {traced.calls['futex']} futexes in {calls} calls")
+    waits = f"{traced.calls['futex']} futexes and {traced.turns} waits for a turn"
+    print(f"\nfour threads, futexes traced: {waits} in {calls} calls")
     assert traced.calls["futex"] < FUTEXES_PER_CALL_MAX_COMPETING * calls
 
 

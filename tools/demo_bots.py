@@ -191,8 +191,8 @@ class Trader:
         value = MEDIAN_VALUE * self._chance.lognormvariate(0, VALUE_SPREAD)
         lots = max(1, round(value / price * LOTS_PER_UNIT))
         side = "buy" if self._chance.random() < 0.53 else "sell"
-        receipt = publisher.publish(side, lots / LOTS_PER_UNIT, symbol=symbol, price=price)
-        self._tally.add(side, lots, accepted=bool(receipt))
+        seq = publisher.publish(side, lots / LOTS_PER_UNIT, symbol=symbol, price=price)
+        self._tally.add(side, lots, accepted=seq > 0)
 
     def _ends_before(self, due_s: float) -> bool:
         """Wait, and say how it goes twice a second; whether standard input ends before."""

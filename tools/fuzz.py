@@ -218,7 +218,7 @@ def read_journal(data: bytes) -> None:
         written = {}
         for number in range(1, 6):
             trade = Trade("buy", float(number), NOW_S, "BTC", 1.0)
-            written[ring.append_trade(trade)] = trade.qty
+            written[ring.append(trade)] = trade.qty
         path = ring.path
         assert path is not None
         ring.abandon()

@@ -168,14 +168,14 @@ class _Load:
         publisher = self._publisher
         packed = event(self._seed, self._attempts)
         self._attempts += 1
-        receipt = publisher.publish(
+        seq = publisher.publish(
             SIDES[packed & 1],
             packed // CLASSES / 1e9,
             symbol=symbol_of(self._source, packed),
             price=100.0,
         )
-        if receipt:
-            report(self._descriptor, Kind.ACCEPTED, publisher.epoch, receipt.seq, packed)
+        if seq:
+            report(self._descriptor, Kind.ACCEPTED, publisher.epoch, seq, packed)
             return True
         report(self._descriptor, Kind.REFUSED)
         return False

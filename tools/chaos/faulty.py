@@ -8,15 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final
 
-from msgspec.structs import astuple
-
 from chaos.points import patch
 from trade_telemetry.messages import Batch, one_by_one
 
 if TYPE_CHECKING:
     from metrics_sidecar.store_durable import DurableStore
     from metrics_sidecar.tallies import Tallies
-    from trade_telemetry.journal import Ring
 
 EVERY_EVENTS: Final = 500
 
@@ -132,14 +129,18 @@ def _swap_one_in_ledger() -> None:
 def _drop_one_in_ring() -> None:
     """One trade in 500 is accepted, and the one before it is kept in its place."""
 
-    def dropping(append: Callable[..., int]) -> Callable[..., int]:
-        def append_most(ring: Ring, *trade: object) -> int:
-            before = ring.read(ring.head) if ring.head % EVERY_EVENTS == EVERY_EVENTS - 1 else None
-            return append(ring, *(trade if before is None else astuple(before)[: len(trade)]))
+    def dropping(pack_numbers: Callable[..., bytes]) -> Callable[..., bytes]:
+        before: tuple[float, ...] = ()
 
-        return append_most
+        def pack_most(seq: int, *trade: float) -> bytes:
+            nonlocal before
+            kept = before if seq % EVERY_EVENTS == 0 else trade
+            before = trade
+            return pack_numbers(seq, *kept)
 
-    patch("trade_telemetry.journal:Ring.append", dropping)
+        return pack_most
+
+    patch("trade_telemetry.publisher:_pack_numbers", dropping)
 
 
 FAULTS: Final[dict[str, tuple[str, Callable[[], None]]]] = {

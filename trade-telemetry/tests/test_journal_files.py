@@ -25,7 +25,7 @@ def never(path, problem):
 def works_in_memory(ring):
     assert not ring.durable
     assert ring.path is None
-    assert ring.append_trade(TRADE) == 1
+    assert ring.append(TRADE) == 1
     assert ring.read(1) == TRADE
     ring.trim(1)
     ring.close(delete=True)

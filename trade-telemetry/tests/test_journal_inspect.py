@@ -27,7 +27,7 @@ UNREADABLE = "neither its header nor one of its trades can be read"
 
 def fill(ring, count):
     for _ in range(count):
-        overwriting(ring).append_trade(TRADE)
+        overwriting(ring).append(TRADE)
 
 
 @pytest.fixture
@@ -95,7 +95,7 @@ def test_a_journal_that_is_written_over_meanwhile_is_not_called_damaged(tmp_path
 
     def publish():
         while not stop.is_set():
-            seq = overwriting(ring).append_trade(TRADE)
+            seq = overwriting(ring).append(TRADE)
             ring.trim(seq - 900)
 
     thread = threading.Thread(target=publish)

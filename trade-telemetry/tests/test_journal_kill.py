@@ -36,7 +36,7 @@ APPENDS = (
     + """
     ring = begin()
     while True:
-        seq = ring.append_trade(trade(ring.head + 1))
+        seq = ring.append(trade(ring.head + 1))
         os.write(1, struct.pack("=Q", seq))
         ring.trim(seq - lag if lag else 0)
 """
@@ -98,7 +98,7 @@ FORKS = (
     COMMON
     + """
     ring = begin()
-    ring.append_trade(trade(1))
+    ring.append(trade(1))
     if os.fork():
         sys.stdin.read()
     if sys.argv[4] == "abandon":
@@ -129,19 +129,19 @@ TWO = (
     COMMON
     + """
     ring = begin()
-    ring.append_trade(trade(1))
+    ring.append(trade(1))
     child = os.fork()
     if not child:
         ring.abandon()
         own = begin()
-        own.append_trade(trade(1))
-        own.append_trade(trade(2))
+        own.append(trade(1))
+        own.append(trade(2))
         assert own.epoch != ring.epoch
         own.close(delete=False)
         os._exit(0)
     assert os.waitpid(child, 0)[1] == 0
-    ring.append_trade(trade(2))
-    ring.append_trade(trade(3))
+    ring.append(trade(2))
+    ring.append(trade(3))
     os.write(1, b"*")
     sys.stdin.read()
 """

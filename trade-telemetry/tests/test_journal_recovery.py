@@ -15,6 +15,7 @@ from trade_telemetry.journal import open_ring
 from trade_telemetry.journal_files import (
     HEADER_BYTES,
     SLOT_BYTES,
+    VERSION,
     WORDS_OFFSET,
     Header,
     encode_header,
@@ -44,7 +45,7 @@ def write_journal(directory: Path, *, capacity=CAPACITY, head=HEAD, tail=TAIL):
     """A journal left behind; its path and header."""
     ring = open_ring(directory, "bot/1", capacity)
     for seq in range(1, head + 1):
-        overwriting(ring).append_trade(trade(seq))
+        overwriting(ring).append(trade(seq))
     ring.trim(tail)
     ring.close(delete=False)
     return ring.path, Header("bot/1", ring.epoch, ring.since_s, capacity)
@@ -220,10 +221,10 @@ def test_slots_above_the_head_in_the_header_count(journal, written):
 def test_a_slot_of_an_earlier_lap_is_not_taken_for_this_one(tmp_path):
     ring = open_ring(tmp_path, "bot/1", CAPACITY)
     for seq in range(1, CAPACITY + 1):
-        ring.append_trade(trade(seq))
+        ring.append(trade(seq))
     before = ring.path.read_bytes()
     for seq in range(CAPACITY + 1, HEAD + 1):
-        overwriting(ring).append_trade(trade(seq))
+        overwriting(ring).append(trade(seq))
     ring.close(delete=False)
     content = bytearray(ring.path.read_bytes())
     for seq in (450, 451, HEAD):
@@ -277,13 +278,16 @@ def unreadable(content: bytearray, header: Header) -> dict[str, tuple[bytes, str
     sound = bytes(content)
     truncated_too = bytes(HEADER_BYTES) + sound[HEADER_BYTES:-SLOT_BYTES]
     newer = bytearray(sound)
-    newer[:WORDS_OFFSET] = rewrite_version(sound[:WORDS_OFFSET], 3)
+    newer[:WORDS_OFFSET] = rewrite_version(sound[:WORDS_OFFSET], VERSION + 1)
     other = encode_header(Header("bot/2", header.epoch, header.since_s, header.capacity))
     return {
         "empty": (b"", "neither its header"),
         "zeros": (bytes(len(sound)), "neither its header"),
         "foreign": (b"#!/bin/sh\necho hello\n" * 500, "neither its header"),
-        "newer": (bytes(newer), "it is of format 3, and this program reads format 2"),
+        "newer": (
+            bytes(newer),
+            f"it is of format {VERSION + 1}, and this program reads format {VERSION}",
+        ),
         "header and end": (truncated_too, "its header is damaged and its end is missing"),
         "another's": (other + sound[len(other) :], "it is a journal of 'bot/2'"),
     }

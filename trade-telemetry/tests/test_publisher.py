@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import math
+import signal
 import subprocess
 import sys
 import threading
@@ -20,9 +21,11 @@ from trade_telemetry import (
     ConfigurationError,
     InvalidTradeError,
     Publisher,
-    Receipt,
     RefusalReason,
+    Trade,
 )
+from trade_telemetry.journal import Ring
+from trade_telemetry.journal_files import Header
 from trade_telemetry.messages import check_trade
 
 
@@ -33,7 +36,7 @@ def sender_threads() -> list[str]:
 def test_a_published_trade_arrives_stamped(sidecar):
     with Publisher(sidecar.address, source="bot") as publisher:
         before_s = time.time()
-        assert publisher.publish("buy", 3, symbol="BTCUSDT", price=64_000) == Receipt(1)
+        assert publisher.publish("buy", 3, symbol="BTCUSDT", price=64_000) == 1
         (trade,) = sidecar.await_trades(1)
         assert (trade.side, trade.qty, trade.symbol, trade.price) == ("buy", 3, "BTCUSDT", 64_000)
         assert (trade.src, trade.epoch, trade.seq) == ("bot", publisher.epoch, 1)
@@ -65,11 +68,75 @@ def test_publish_takes_what_check_trade_takes_each_time(side, qty, ts, symbol, p
                 with pytest.raises(InvalidTradeError, match=f"^{error.field} "):
                     publisher.publish(side, qty, ts, symbol=symbol, price=price)
                 continue
-            assert publisher.publish(side, qty, ts, symbol=symbol, price=price) == Receipt(seq)
+            assert publisher.publish(side, qty, ts, symbol=symbol, price=price) == seq
             kept = publisher._intake.ring.read(seq)
             assert kept == msgspec.structs.replace(wanted, ts=kept.ts)
             assert kept.ts == wanted.ts if ts is not None else before_s <= kept.ts <= time.time()
         publisher.close(0)
+
+
+trades = st.builds(
+    Trade,
+    side=st.sampled_from(["buy", "sell"]),
+    qty=st.floats(0, 1e15),
+    ts=st.floats(0, 1e9, exclude_min=True),
+    symbol=st.none() | st.sampled_from(["A", "BTCUSDT", "x" * 24]),
+    price=st.none() | st.floats(1e-9, 1e12),
+)
+
+
+@settings(max_examples=200)
+@given(trades=st.lists(trades, max_size=12), when_full=st.sampled_from(["refuse", "drop_oldest"]))
+def test_publish_writes_what_the_ring_would_write(trades, when_full):
+    address = "ipc:///nobody-is-there"
+    with Publisher(address, ack_address=None, capacity=5, when_full=when_full) as publisher:
+        ring = publisher._intake.ring
+        twin = Ring(Header("twin", ring.epoch, ring.since_s, ring.capacity))
+        twin.overwrite = ring.overwrite
+        for trade in trades:
+            seq = publisher.publish(
+                trade.side, trade.qty, trade.ts, symbol=trade.symbol, price=trade.price
+            )
+            assert seq == twin.append(trade)
+            assert ring.memory == twin.memory
+            for name in ("head", "oldest", "overwritten"):
+                assert getattr(ring, name) == getattr(twin, name)
+        publisher.close(0)
+
+
+class SignalledError(Exception):
+    """What a signal handler raises, as Ctrl-C does."""
+
+
+def test_what_a_signal_handler_raises_never_keeps_the_turn_and_costs_no_trade():
+    def interrupt(*_):
+        raise SignalledError
+
+    publisher = Publisher("ipc:///nobody-is-there", capacity=64, when_full="drop_oldest")
+    ring = publisher._intake.ring
+    before = signal.signal(signal.SIGALRM, interrupt)
+    interruptions, answered = 0, publisher.publish("buy", 1.5, symbol="A", price=1.0)
+    try:
+        while interruptions < 1_000:
+            try:
+                signal.setitimer(signal.ITIMER_REAL, 0.0002)
+                while True:
+                    answered = publisher.publish("buy", 1.5, symbol="A", price=1.0)
+            except SignalledError:
+                interruptions += 1
+                assert hasattr(ring.turn, "free")
+                assert answered <= ring.head <= answered + 1  # accepted, or interrupted in between
+                assert ring.read(ring.head).qty == 1.5
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+        publisher.close(0)
+
+
+def test_without_the_gil_it_does_not_even_start(monkeypatch):
+    monkeypatch.setattr(sys, "_is_gil_enabled", lambda: False, raising=False)
+    with pytest.raises(RuntimeError, match="PYTHON_GIL=1"):
+        Publisher("ipc:///nobody-is-there")
 
 
 def test_four_threads_share_one_publisher(sidecar):
@@ -105,9 +172,9 @@ def test_what_is_committed_is_acknowledged_and_no_sooner(sidecar, until):
 
 def test_a_full_ring_refuses_and_counts(free_address):
     with Publisher(free_address, capacity=3) as publisher:
-        receipts = [publisher.publish("buy", 1) for _ in range(5)]
-        assert [bool(receipt) for receipt in receipts] == [True, True, True, False, False]
-        assert receipts[-1] == Receipt(0, RefusalReason.RING_FULL)
+        assert publisher.last_refusal is None
+        assert [publisher.publish("buy", 1) for _ in range(5)] == [1, 2, 3, 0, 0]
+        assert publisher.last_refusal == RefusalReason.RING_FULL
         stats = publisher.stats()
         assert (stats.published, stats.waiting, stats.capacity) == (3, 3, 3)
         assert stats.refused[RefusalReason.RING_FULL] == 2
@@ -161,7 +228,8 @@ def test_a_closed_publisher_refuses_and_keeps_its_figures(sidecar, tmp_path, jou
     publisher = Publisher(sidecar.address, journal_dir=tmp_path if journal else None)
     publisher.publish("buy", 1)
     assert publisher.close(timeout_s=20) == 0
-    assert publisher.publish("buy", 1) == Receipt(0, RefusalReason.CLOSED)
+    assert publisher.publish("buy", 1) == 0
+    assert publisher.last_refusal == RefusalReason.CLOSED
     stats = publisher.stats()
     assert (stats.published, stats.acknowledged, stats.waiting) == (1, 1, 0)
     assert stats.refused[RefusalReason.CLOSED] == 1
@@ -197,7 +265,7 @@ def test_a_bad_argument_raises_and_takes_no_sequence(sidecar):
             publisher.publish("hold", 1)
         with pytest.raises(InvalidTradeError):
             publisher.publish("buy", math.nan)
-        assert publisher.publish("buy", 1) == Receipt(1)
+        assert publisher.publish("buy", 1) == 1
 
 
 @pytest.mark.parametrize(

@@ -135,7 +135,7 @@ def test_what_was_not_sent_moves_to_the_new_epoch(free_address, start_sidecar, u
             publisher.publish("buy", n)
         intake = publisher._intake
         publisher._sender.stream = intake.begin_anew(4)  # as if four of them had been sent
-        assert publisher.publish("buy", 10).seq == 7
+        assert publisher.publish("buy", 10) == 7
         sidecar = start_sidecar(free_address)
         until(lambda: publisher.stats().waiting == 0)
     assert [trade.qty for trade in sidecar.trades] == [4, 5, 6, 7, 8, 9, 10]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from trade_telemetry import InvalidTradeError, Publisher, Receipt, RefusalReason
+from trade_telemetry import InvalidTradeError, Publisher, RefusalReason
 from trade_telemetry.testing import RecordingPublisher
 
 
@@ -20,9 +20,10 @@ def away(request, free_address):
 
 
 def test_it_numbers_accepted_trades_and_refuses_past_its_capacity(away):
-    assert away.publish("buy", 1) == Receipt(1)
-    assert away.publish("sell", 2, symbol="A", price=1.5) == Receipt(2)
-    assert away.publish("buy", 3) == Receipt(0, RefusalReason.RING_FULL)
+    assert away.publish("buy", 1) == 1
+    assert away.publish("sell", 2, symbol="A", price=1.5) == 2
+    assert away.publish("buy", 3) == 0
+    assert away.last_refusal == RefusalReason.RING_FULL
 
 
 def test_it_raises_for_a_bad_argument(away):
@@ -43,7 +44,8 @@ def test_its_figures_account_for_every_trade(away):
 def test_it_closes_once_says_what_remained_and_then_refuses(away):
     away.publish("buy", 1)
     assert away.close(timeout_s=0) == 1
-    assert away.publish("buy", 1) == Receipt(0, RefusalReason.CLOSED)
+    assert away.publish("buy", 1) == 0
+    assert away.last_refusal == RefusalReason.CLOSED
 
 
 def test_the_recording_publisher_shows_what_was_published():

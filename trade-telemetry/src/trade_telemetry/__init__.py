@@ -10,9 +10,9 @@ from trade_telemetry.errors import (
     RejectedMessageError,
     TelemetryError,
 )
-from trade_telemetry.intake import Receipt
 from trade_telemetry.messages import LossReason, RefusalReason, RejectReason, Trade
-from trade_telemetry.publisher import Publisher, PublisherStats
+from trade_telemetry.publisher import Publisher
+from trade_telemetry.publisher_stats import PublisherStats
 
 __all__ = [
     "ConfigurationError",
@@ -20,7 +20,6 @@ __all__ = [
     "LossReason",
     "Publisher",
     "PublisherStats",
-    "Receipt",
     "RefusalReason",
     "RejectReason",
     "RejectedMessageError",

@@ -95,10 +95,10 @@ def _send(options: argparse.Namespace) -> int:
         journal_dir=options.journal_dir,
     ) as publisher:
         for number in range(options.count):
-            receipt = publisher.publish(
+            seq = publisher.publish(
                 options.side, options.qty, symbol=options.symbol, price=options.price
             )
-            refused += not receipt
+            refused += seq == 0
             if options.rate > 0 and number + 1 < options.count:
                 time.sleep(1 / options.rate)
         open_ones = publisher.close(options.timeout)

@@ -8,36 +8,22 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-import msgspec
-
 from trade_telemetry.delivery import Stream
 from trade_telemetry.journal import Ring
 from trade_telemetry.messages import RefusalReason
 
 
-class Receipt(msgspec.Struct, frozen=True, gc=False):
-    """The answer to ``publish()``; true when the trade was accepted.
-
-    ``seq`` counts from 1 within the publisher's epoch and is 0 for a refused trade; ``refused`` is
-    the reason, or None.
-    """
-
-    seq: int
-    refused: RefusalReason | None = None
-
-    def __bool__(self) -> bool:
-        return self.refused is None
-
-
 class Intake:
     """The ring that trades go into, one epoch after another, until it is closed.
 
-    A publisher appends to ``ring`` itself, and comes to ``take`` when that did not go.
+    A publisher writes into ``ring`` itself, and comes to ``refuse`` when that takes nothing.
+    ``last_refusal`` is why the latest trade was refused, None before the first.
     """
 
     def __init__(self, source: str, open_ring: Callable[[], Ring]) -> None:
         self.ring = open_ring()
         self.refused = dict.fromkeys(RefusalReason, 0)
+        self.last_refusal: RefusalReason | None = None
         self._refused_before = dict.fromkeys(RefusalReason, 0)
         self._overwritten_before = 0
         self.closed = False
@@ -45,20 +31,15 @@ class Intake:
         self._source = source
         self._open_ring = open_ring
 
-    def take(
-        self, side: str, qty: float, ts: float, symbol: str | None, price: float | None
-    ) -> Receipt:
-        """Accept a trade, or refuse it with a reason and count that; by any thread."""
-        while True:
-            ring = self.ring
-            seq = ring.append(side, qty, ts, symbol, price)
-            if seq:
-                return Receipt(seq)
-            with self._lock:
-                if ring is self.ring:  # and not a new one since
-                    reason = RefusalReason.CLOSED if self.closed else RefusalReason.RING_FULL
-                    self.refused[reason] += 1
-                    return Receipt(0, reason)
+    def refuse(self, ring: Ring) -> bool:
+        """Count a trade that a ring did not take; False if there is a new ring to try, instead."""
+        with self._lock:
+            if ring is not self.ring:
+                return False
+            reason = RefusalReason.CLOSED if self.closed else RefusalReason.RING_FULL
+            self.last_refusal = reason
+            self.refused[reason] += 1
+            return True
 
     def refusals(self) -> dict[RefusalReason, int]:
         """Trades refused so far, in all epochs."""
@@ -97,7 +78,7 @@ class Intake:
                 for seq in range(max(move_above + 1, old.oldest), old.head + 1):
                     trade = old.read(seq)
                     if trade is not None:
-                        new.append_trade(trade)
+                        new.append(trade)
             if self.closed:
                 new.seal()
             self.ring = new

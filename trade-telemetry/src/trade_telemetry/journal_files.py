@@ -28,7 +28,7 @@ from trade_telemetry.messages import STAMP_MAX
 PAGE_BYTES: Final = 4096
 HEADER_BYTES: Final = PAGE_BYTES
 SLOT_BYTES: Final = 64
-VERSION: Final = 2
+VERSION: Final = 3
 FILES_MAX: Final = 64
 """Journal files of one source in one directory, those set aside included."""
 UNREADABLE_SUFFIX: Final = ".unreadable"
@@ -45,6 +45,7 @@ _NAME: Final = re.compile(
     r"(?P<source>[^@]+)@(?P<since_ms>[0-9]{1,14})-(?P<epoch>[0-9]{1,16})\.journal"
     r"(?P<aside>\.unreadable[0-9.]*)?"
 )
+_NONE_YET: Final = 1  # a word for no sequence at all: no multiple of 2047, nor one bit from any
 _UNFINISHED_SUFFIX: Final = ".unfinished"
 _UNFINISHED_S: Final = 60.0
 
@@ -138,14 +139,15 @@ def encode_word(sequence: int) -> int:
 
     Every flipped bit, and a word of zeros, is seen; other damage in 2,046 of 2,047 cases.
     """
-    return sequence * 2047 + 1  # 53 bits and 11 make 64
+    return sequence * 2047 or _NONE_YET  # 53 bits and 11 make 64
 
 
 def decode_word(page: bytes, index: int) -> int | None:
     """The sequence in a word of the first page, or None when it is damaged."""
     offset = WORDS_OFFSET + index * 8
-    sequence, rest = divmod(int.from_bytes(page[offset : offset + 8], sys.byteorder) - 1, 2047)
-    return sequence if rest == 0 and 0 <= sequence <= STAMP_MAX else None
+    word = int.from_bytes(page[offset : offset + 8], sys.byteorder)
+    sequence, rest = (0, 0) if word == _NONE_YET else divmod(word, 2047)
+    return sequence if rest == 0 and word and sequence <= STAMP_MAX else None
 
 
 def write_word(descriptor: int, index: int, sequence: int) -> None:

@@ -99,8 +99,8 @@ class Leftover(Retained):
 
     def _slot(self, position: int) -> tuple[bytes, bytes, int]:
         offset = position % _PAGE_SLOTS * SLOT_BYTES
-        numbers, symbol, checksum = SLOT.unpack_from(self._page(position), offset)
-        return numbers, symbol, checksum
+        numbers, instrument, checksum = SLOT.unpack_from(self._page(position), offset)
+        return numbers, instrument, checksum
 
     def _write_tail(self) -> None:
         with contextlib.suppress(OSError):  # then it is only sent again

@@ -19,12 +19,12 @@ from trade_telemetry.batches import TradeRow
 from trade_telemetry.journal_files import SLOT_BYTES, Header, JournalFile
 from trade_telemetry.messages import Side, Trade
 
-NUMBERS: Final = struct.Struct("=QdddB")  # sequence, ts, qty, price or NaN, whether it is a sale
-SYMBOL: Final = struct.Struct("=25p")  # with its length; empty for none
-SLOT: Final = struct.Struct(f"={NUMBERS.size}s{SYMBOL.size}sI2x")
-"""Numbers, symbol, and a checksum over the epoch, the symbol and the numbers, in this order: what
-it is after the symbol is worked out once for each symbol."""
-SYMBOLS_REMEMBERED: Final = 1_024
+NUMBERS: Final = struct.Struct("=Qddd")  # sequence, ts, qty, price or NaN
+INSTRUMENT: Final = struct.Struct("=?25p")  # whether it is a sale; the symbol, empty for none
+SLOT: Final = struct.Struct(f"={NUMBERS.size}s{INSTRUMENT.size}sI2x")
+"""Numbers, instrument, and a checksum over the epoch, the instrument and the numbers, in this
+order: what it is after the instrument is worked out once for each."""
+INSTRUMENTS_REMEMBERED: Final = 2_048
 assert SLOT.size == SLOT_BYTES  # noqa: S101 - one cache line; the file format relies on it
 _unpack_numbers: Final = NUMBERS.unpack
 
@@ -49,11 +49,11 @@ class Retained(ABC):
         self.oldest = max(1, head - header.capacity + 1)
         self._file = file
         self._seed = crc32(header.epoch.to_bytes(8, "little"))
-        self._packed: dict[bytes, tuple[str | None, int]] = {}
+        self._packed: dict[bytes, tuple[Side, str | None, int]] = {}
 
     @abstractmethod
     def _slot(self, position: int) -> tuple[bytes, bytes, int]:
-        """A copy of numbers, symbol and checksum at a position, taken at once."""
+        """A copy of numbers, instrument and checksum at a position, taken at once."""
 
     @abstractmethod
     def _write_tail(self) -> None:
@@ -87,29 +87,29 @@ class Retained(ABC):
         return rows
 
     def _read(self, seq: int) -> TradeRow | None:
-        packed, symbol_packed, checksum = self._slot(seq % self.capacity)
-        symbol, seed = self._packed.get(symbol_packed) or self._unpack_symbol(symbol_packed)
+        packed, instrument, checksum = self._slot(seq % self.capacity)
+        side, symbol, seed = self._packed.get(instrument) or self._unpack_instrument(instrument)
         if crc32(packed, seed) != checksum:
             return None
-        found, ts, qty, price, sell = _unpack_numbers(packed)
+        found, ts, qty, price = _unpack_numbers(packed)
         if found != seq:
             return None
-        side: Side = "sell" if sell else "buy"
         return TradeRow(side, qty, ts, symbol, None if isnan(price) else price)
 
-    def _unpack_symbol(self, packed: bytes) -> tuple[str | None, int]:
-        """A symbol, and the checksum after it; of a damaged one nothing worse than both wrong."""
-        (symbol,) = SYMBOL.unpack(packed)
-        if len(self._packed) >= SYMBOLS_REMEMBERED:
+    def _unpack_instrument(self, packed: bytes) -> tuple[Side, str | None, int]:
+        """An instrument, and the checksum after it; of a damaged one nothing worse than wrong."""
+        sell, symbol = INSTRUMENT.unpack(packed)
+        if len(self._packed) >= INSTRUMENTS_REMEMBERED:
             self._packed.clear()
-        known = symbol.decode(errors="replace") or None, crc32(packed, self._seed)
+        side: Side = "sell" if sell else "buy"
+        known = side, symbol.decode(errors="replace") or None, crc32(packed, self._seed)
         self._packed[packed] = known
         return known
 
     def _is_sound(self, position: int) -> bool:
         """Whether the checksum at a position is right."""
-        packed, symbol_packed, checksum = self._slot(position)
-        return crc32(packed, crc32(symbol_packed, self._seed)) == checksum
+        packed, instrument, checksum = self._slot(position)
+        return crc32(packed, crc32(instrument, self._seed)) == checksum
 
     def lost_run(self, seq: int, last: int) -> int:
         """The end, at most ``last``, of the run from ``seq`` that cannot be read.

@@ -1,6 +1,6 @@
-"""Publisher: what a bot calls. It checks, appends to the ring, and answers; no socket in it.
+"""Publisher: what a bot calls. It checks a trade, writes it into the ring, and answers.
 
-Follow a trade: ``publish`` → ``check_trade`` → ``Ring.append``; the Sender's thread does the rest.
+Follow a trade: ``publish``, then the Sender's thread, which owns the sockets.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Literal, Self
-
-import msgspec
+from zlib import crc32
 
 from trade_telemetry.addresses import acknowledgement_address, check_address
 from trade_telemetry.connection import Connection
 from trade_telemetry.delivery import Stream
 from trade_telemetry.errors import ConfigurationError
-from trade_telemetry.intake import Intake, Receipt
+from trade_telemetry.intake import Intake
 from trade_telemetry.journal import open_ring
-from trade_telemetry.journal_recovery import leftovers
+from trade_telemetry.journal_files import HEAD, HEADER_BYTES, SLOT_BYTES
+from trade_telemetry.journal_slots import NUMBERS, SLOT
 from trade_telemetry.messages import (
     CLOCK_AHEAD_S_MAX,
     QTY_MAX,
@@ -34,44 +34,18 @@ from trade_telemetry.messages import (
     check_trade,
 )
 from trade_telemetry.plain import PlainStream
-from trade_telemetry.sender import CLOSE_TIMEOUT_S, Sender, abandon_all
+from trade_telemetry.publisher_stats import PublisherStats
+from trade_telemetry.sender import CLOSE_TIMEOUT_S, Sender, abandon_all, find_leftovers
 
 AUTO: Final = "auto"
 CAPACITY_EVENTS: Final = 65_536
 CAPACITY_EVENTS_MAX: Final = 2**24
 _INFINITE: Final = math.inf
+_NAN: Final = math.nan
+_now_s: Final = time.time
+_pack_numbers: Final = NUMBERS.pack
+_pack_slot: Final = SLOT.pack_into
 _log: Final = logging.getLogger(__name__)
-
-
-class PublisherStats(msgspec.Struct, frozen=True):
-    """Where a publisher's trades are: ``published = acknowledged + waiting``; refused are apart.
-
-    These are of the present ``epoch``, but ``refused`` and ``overwritten`` of all that this
-    publisher had; what waits of others is in ``leftover``.
-
-    ``acknowledged`` ones are settled: committed by the sidecar, in its totals or counted as lost.
-    ``sent`` is the send cursor: it goes back when something was lost on the way. ``overwritten``
-    trades were dropped for newer ones before they were settled. ``leftover`` trades of earlier
-    lives wait besides. ``durable`` says that a journal file is in use, ``problem`` in a sentence
-    what is wrong, or None. Of a publisher that is not ``tracked``, ``acknowledged`` means handed to
-    ZeroMQ: whether they arrived, nobody knows.
-    """
-
-    source: str
-    epoch: int
-    published: int
-    sent: int
-    acknowledged: int
-    waiting: int
-    capacity: int
-    refused: dict[RefusalReason, int]
-    overwritten: int
-    leftover: int
-    connected: bool
-    tracked: bool
-    durable: bool
-    errors: int
-    problem: str | None
 
 
 class Publisher:
@@ -149,7 +123,7 @@ class Publisher:
             stream: Stream | PlainStream = PlainStream(source, intake.ring)
             if ack_address is not None:
                 stream = Stream(source, intake.ring, intake.refused)
-            find = partial(_find_leftovers, folder, source)
+            find = partial(find_leftovers, folder, source)
             self._sender = Sender(connection, stream, intake, find)
         except BaseException:
             connection.close(linger_ms=0)
@@ -185,30 +159,80 @@ class Publisher:
         *,
         symbol: str | None = None,
         price: float | None = None,
-    ) -> Receipt:
-        """Accept a trade, or refuse it with a reason.
+    ) -> int:
+        """Accept a trade and return its sequence, from 1 in this epoch; or refuse it and return 0.
 
         ``side`` is "buy" or "sell"; ``qty`` from 0 to 10¹⁵ units; ``ts`` unix seconds, by default
-        now; ``symbol`` 1 to 24 of ``A-Za-z0-9._:/-``; ``price`` above 0. Does no I/O, makes no
-        system call, and waits for nothing but other publishing threads. Raises InvalidTradeError
-        for an argument outside the contract; never raises because of delivery.
+        now; ``symbol`` 1 to 24 of ``A-Za-z0-9._:/-``; ``price`` above 0. Why one was refused is
+        in ``last_refusal``, how many in ``stats()``. Does no I/O, makes no system call, and waits
+        for nothing but other publishing threads. Raises InvalidTradeError for an argument outside
+        the contract; never raises because of delivery.
         """
-        now_s = time.time()
+        # Written for speed: what is plainly within the contract is written at once, as Ring.append
+        # would; the rest takes the long way, which comes back here.
+        now_s = _now_s()
         ring = self._intake.ring
         if ts is None:
             ts = now_s
+        try:
+            instrument, seed = ring.instruments[side, symbol]
+        except (KeyError, TypeError):
+            return self._publish_checked(side, qty, ts, symbol, price, now_s)
         if not (
-            # What is plainly within the contract takes the short way, the rest the one definition.
-            side in ("buy", "sell")
-            and (type(qty) is float and 0.0 <= qty <= QTY_MAX)
-            and (type(ts) is float and 0.0 < ts <= now_s + CLOCK_AHEAD_S_MAX)
-            and (symbol is None or (type(symbol) is str and symbol in ring.symbols))
+            (type(qty) is float and 0.0 <= qty <= QTY_MAX)
+            and (ts is now_s or (type(ts) is float and 0.0 < ts <= now_s + CLOCK_AHEAD_S_MAX))
             and (price is None or (type(price) is float and 0.0 < price < _INFINITE))
         ):
-            trade = check_trade(side, qty, ts, symbol, price, now_s)
-            qty, ts, symbol, price = trade.qty, trade.ts, trade.symbol, trade.price
-        seq = ring.append(side, qty, ts, symbol, price)
-        return Receipt(seq) if seq else self._intake.take(side, qty, ts, symbol, price)
+            return self._publish_checked(side, qty, ts, symbol, price, now_s)
+        turn = ring.turn
+        while True:
+            try:
+                del turn.free
+            except AttributeError:
+                turn.wait()
+            else:
+                break
+        try:
+            seq = ring.head + 1
+            capacity = ring.capacity
+            if seq - ring.tail <= ring.room or ring.make_room():
+                if seq > capacity:
+                    ring.oldest = seq - capacity + 1
+                numbers = _pack_numbers(seq, ts, qty, _NAN if price is None else price)
+                _pack_slot(
+                    ring.memory,
+                    HEADER_BYTES + seq % capacity * SLOT_BYTES,
+                    numbers,
+                    instrument,
+                    crc32(numbers, seed),
+                )
+                ring.words[HEAD] = seq * 2047  # encode_word
+                ring.head = seq
+                return seq
+        finally:
+            turn.free = None
+        if self._intake.refuse(ring):
+            return 0
+        return self.publish(side, qty, ts, symbol=symbol, price=price)
+
+    def _publish_checked(
+        self,
+        side: str,
+        qty: float,
+        ts: float,
+        symbol: str | None,
+        price: float | None,
+        now_s: float,
+    ) -> int:
+        """Publish what may have to be coerced, is of an instrument not seen yet, or is wrong."""
+        trade = check_trade(side, qty, ts, symbol, price, now_s)
+        self._intake.ring.remember(trade.side, trade.symbol)
+        return self.publish(trade.side, trade.qty, trade.ts, symbol=trade.symbol, price=trade.price)
+
+    @property
+    def last_refusal(self) -> RefusalReason | None:
+        """Why the latest refused trade was refused; None as long as none was."""
+        return self._intake.last_refusal
 
     def stats(self) -> PublisherStats:
         """The figures of this moment; cheap enough to call every second."""
@@ -278,18 +302,6 @@ class Publisher:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
-
-
-def _find_leftovers(directory: Path | None, source: str) -> list[Stream]:
-    """What earlier lives left in the journal directory, and nobody sends."""
-    if directory is None:
-        return []
-    found = leftovers(directory, source, _tell_unreadable)
-    return [Stream(source, each, {}, leftover=True) for each in found]
-
-
-def _tell_unreadable(path: Path, problem: str) -> None:
-    _log.warning("a journal of an earlier life: %s: %s", path, problem)
 
 
 def _program_name() -> str:

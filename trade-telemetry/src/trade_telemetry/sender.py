@@ -11,6 +11,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final
 
 from trade_telemetry.acknowledgements import Acknowledgement
@@ -18,6 +19,7 @@ from trade_telemetry.batches import Batch
 from trade_telemetry.connection import SEND_HIGH_WATER_MARK, Connection
 from trade_telemetry.delivery import ContestedEpochError, Stream
 from trade_telemetry.intake import Intake
+from trade_telemetry.journal_recovery import leftovers
 from trade_telemetry.messages import encode
 from trade_telemetry.plain import PlainStream
 
@@ -268,3 +270,15 @@ def _end_all() -> None:
 _running: Final[set[Sender]] = set()
 _inherited: Final[list[Sender]] = []
 atexit.register(_end_all)
+
+
+def find_leftovers(directory: Path | None, source: str) -> list[Stream]:
+    """What earlier lives left in a journal directory, and nobody sends."""
+    if directory is None:
+        return []
+    found = leftovers(directory, source, _tell_unreadable)
+    return [Stream(source, each, {}, leftover=True) for each in found]
+
+
+def _tell_unreadable(path: Path, problem: str) -> None:
+    _log.warning("a journal of an earlier life: %s: %s", path, problem)

@@ -10,9 +10,9 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
-from trade_telemetry.intake import Receipt
 from trade_telemetry.messages import RefusalReason, Trade, check_trade
-from trade_telemetry.publisher import CAPACITY_EVENTS, PublisherStats
+from trade_telemetry.publisher import CAPACITY_EVENTS
+from trade_telemetry.publisher_stats import PublisherStats
 from trade_telemetry.sender import CLOSE_TIMEOUT_S
 
 
@@ -34,6 +34,7 @@ class RecordingPublisher:
         self.source = source
         self.epoch = 1
         self.trades: list[Trade] = []
+        self.last_refusal: RefusalReason | None = None
         self._capacity = capacity
         self._clock = clock
         self._sent = 0
@@ -59,7 +60,7 @@ class RecordingPublisher:
         *,
         symbol: str | None = None,
         price: float | None = None,
-    ) -> Receipt:
+    ) -> int:
         """Record a trade, or refuse it as ``Publisher.publish`` would."""
         trade = check_trade(side, qty, ts, symbol, price, self._clock())
         if self._closed:
@@ -68,7 +69,7 @@ class RecordingPublisher:
             return self._refuse(RefusalReason.RING_FULL)
         self.trades.append(trade)
         self._flush()
-        return Receipt(len(self.trades))
+        return len(self.trades)
 
     def stats(self) -> PublisherStats:
         """The same figures as ``Publisher.stats``."""
@@ -110,6 +111,7 @@ class RecordingPublisher:
         if self._connected:
             self._sent = len(self.trades)
 
-    def _refuse(self, reason: RefusalReason) -> Receipt:
+    def _refuse(self, reason: RefusalReason) -> int:
         self._refused[reason] += 1
-        return Receipt(0, reason)
+        self.last_refusal = reason
+        return 0

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from trade_telemetry import PublisherStats, Receipt, Trade
+from trade_telemetry import PublisherStats, RefusalReason, Trade
 from trading_app.event_log import EventLog, OwnEvent
 from trading_app.order_ticket import Problem, Ticket, parse
 from trading_app.past import Memory, Past
@@ -27,6 +27,11 @@ class PublishesTrades(Protocol):
         """The number of this life of the publisher."""
         ...
 
+    @property
+    def last_refusal(self) -> RefusalReason | None:
+        """Why the latest refused trade was refused."""
+        ...
+
     def publish(
         self,
         side: str,
@@ -35,8 +40,8 @@ class PublishesTrades(Protocol):
         *,
         symbol: str | None = None,
         price: float | None = None,
-    ) -> Receipt:
-        """Accept a trade or refuse it; raise InvalidTradeError for a bad one."""
+    ) -> int:
+        """Accept a trade, or refuse it with a 0; raise InvalidTradeError for a bad one."""
         ...
 
     def stats(self) -> PublisherStats:
@@ -103,12 +108,13 @@ class Desk:
         trade = parse(ticket, self._clock())
         if not isinstance(trade, Trade):
             return trade
-        receipt = self._publisher.publish(
+        seq = self._publisher.publish(
             trade.side, trade.qty, trade.ts, symbol=trade.symbol, price=trade.price
         )
-        event = OwnEvent(trade, self._publisher.epoch, receipt.seq)
-        if not receipt:
-            event = OwnEvent(trade, self._publisher.epoch, 0, "refused", str(receipt.refused))
+        event = OwnEvent(trade, self._publisher.epoch, seq)
+        if not seq:
+            reason = str(self._publisher.last_refusal)
+            event = OwnEvent(trade, self._publisher.epoch, 0, "refused", reason)
         self.log.add(event)
         return event
 

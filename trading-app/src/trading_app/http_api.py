@@ -16,7 +16,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import RedirectResponse, Response
 from starlette.exceptions import HTTPException
 
-from trade_telemetry import Receipt, Trade
+from trade_telemetry import Trade
 from trading_app.desk import PublishesTrades
 from trading_app.formats import decimals_needed
 from trading_app.http_docs import FORMS, JSON, REQUEST_BODY, RESPONSES, EventAnswer
@@ -111,9 +111,8 @@ class _Endpoint:
         trade = parse_text(ticket, self._clock())
         if not isinstance(trade, Trade):
             return self._refuse(request, 422, trade)
-        receipt = self._publish(trade)
-        if receipt.refused is not None:
-            return self._refuse(request, 503, [_no_room(receipt)])
+        if not self._publish(trade):
+            return self._refuse(request, 503, [self._no_room()])
         note = f"{trade.side}-{trade.qty:.{decimals_needed([trade.qty])}f}"
         return RedirectResponse(f"{self._ui_url}/?{urlencode({'traded': note})}", status_code=303)
 
@@ -130,19 +129,22 @@ class _Endpoint:
         trade = parse(ticket, self._clock())
         if not isinstance(trade, Trade):
             return answer_problems(422, trade)
-        receipt = self._publish(trade)
-        if receipt.refused is not None:
-            return answer_problems(503, [_no_room(receipt)])
-        return Response(self._event(trade, receipt), 202, media_type=JSON)
+        seq = self._publish(trade)
+        if not seq:
+            return answer_problems(503, [self._no_room()])
+        return Response(self._event(trade, seq), 202, media_type=JSON)
 
-    def _publish(self, trade: Trade) -> Receipt:
+    def _publish(self, trade: Trade) -> int:
         return self._publisher.publish(
             trade.side, trade.qty, trade.ts, symbol=trade.symbol, price=trade.price
         )
 
-    def _event(self, trade: Trade, receipt: Receipt) -> bytes:
+    def _no_room(self) -> Problem:
+        return Problem("server", _REFUSALS[str(self._publisher.last_refusal)])
+
+    def _event(self, trade: Trade, seq: int) -> bytes:
         stats = self._publisher.stats()
-        stamps = (stats.source, stats.epoch, receipt.seq) if stats.tracked else (None, None, None)
+        stamps = (stats.source, stats.epoch, seq) if stats.tracked else (None, None, None)
         event = {
             "side": trade.side,
             "qty": trade.qty,
@@ -167,10 +169,6 @@ class _Endpoint:
 async def _answer_http_error(_request: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 500
     return answer_problem(status, "request", str(getattr(error, "detail", "failed")))
-
-
-def _no_room(receipt: Receipt) -> Problem:
-    return Problem("server", _REFUSALS[str(receipt.refused)])
 
 
 _TOKEN_PROBLEM: Final = Problem(
