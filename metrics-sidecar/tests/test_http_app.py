@@ -73,7 +73,7 @@ def test_health_names_the_reason_when_the_receiver_is_stalled(ask, receiver):
     held = threading.Event()
     stalled = threading.Event()
 
-    def stall() -> int:
+    def stall(_ready: object) -> int:
         stalled.set()
         held.wait()
         return 0
@@ -96,7 +96,7 @@ def test_a_receiver_that_fails_every_time_is_counted_and_not_healthy(ask, receiv
     monkeypatch.setattr("metrics_sidecar.receiver.STALLED_AFTER_S", 0.3)
     receiver.start()
 
-    def fail() -> int:
+    def fail(_ready: object) -> int:
         raise RuntimeError("a defect")
 
     working = receiver._inbox.connections.handle

@@ -60,7 +60,7 @@ class Hold:
         receiver._inbox.connections.handle = self._wait
         assert self._held.wait(10)
 
-    def _wait(self) -> int:
+    def _wait(self, _ready: object) -> int:
         self._held.set()
         self._go.wait()
         return self._handle()
@@ -154,7 +154,7 @@ def test_what_is_told_once_a_second_is_told_also_while_the_clock_stands_still(
 def test_a_failing_receiver_shows_its_errors_while_it_fails(receiver, monkeypatch):
     monkeypatch.setattr("metrics_sidecar.receiver.FAILURE_PAUSE_S", 0.01)
 
-    def fail() -> int:
+    def fail(_ready: object) -> int:
         raise RuntimeError("a defect")
 
     working = receiver._inbox.connections.handle

@@ -9,6 +9,7 @@ so none can be cut before it is held. Owned by the receiver's thread; knows no m
 
 from __future__ import annotations
 
+from collections.abc import Container
 from typing import Any, Final, NamedTuple
 
 import zmq
@@ -78,8 +79,13 @@ class Connections:
         poller.register(self._zap, zmq.POLLIN)
         poller.register(self._monitor, zmq.POLLIN)
 
-    def handle(self) -> int:
-        """Do what is due, without waiting; return how many oversized frames were cut off."""
+    def handle(self, ready: Container[object] | None = None) -> int:
+        """Do what is due, without waiting; return how many oversized frames were cut off.
+
+        ``ready`` is what a poller has just found; None if nobody has looked.
+        """
+        if ready is not None and self._zap not in ready and self._monitor not in ready:
+            return 0
         cut = self._follow()
         while self._zap.poll(0):
             request = self._zap.recv_multipart()

@@ -6,6 +6,7 @@ Used by the receiver's thread. It must not know metrics, HTTP or when is committ
 from __future__ import annotations
 
 import time
+from collections.abc import Container
 from typing import Final
 
 import structlog
@@ -17,7 +18,7 @@ from trade_telemetry.batches import frames_of_each
 from trade_telemetry.errors import RejectedMessageError
 from trade_telemetry.messages import FRAME_BYTES_MAX, RejectReason, Trade, decode
 
-RECEIVE_HIGH_WATER_MARK: Final = 64
+RECEIVE_HIGH_WATER_MARK: Final = 256
 TRANSPORT_FRAME_BYTES_MAX: Final = 4 * FRAME_BYTES_MAX
 """A frame above FRAME_BYTES_MAX is rejected; one above this costs its sender the connection."""
 BATCH_MESSAGES_MAX: Final = 500
@@ -30,7 +31,7 @@ UNFINISHED_BYTES_MAX: Final = 4 * 2**20
 Ours and ordinary ones are whole at once. Parts without content cost 64 bytes for 2 on the wire.
 """
 HELD_BYTES_MAX: Final = 64 * 2**20
-"""What ZeroMQ may hold for us at any time, also while nothing is received: 256 such queues."""
+"""What ZeroMQ may hold for us at any time, also while nothing is received."""
 GUARD_INTERVAL_S: Final = 0.05
 _MULTIPART: Final = RejectedMessageError(RejectReason.MULTIPART, "a message of several frames")
 _OVERSIZED: Final = f"a frame above {TRANSPORT_FRAME_BYTES_MAX} bytes"
@@ -40,7 +41,7 @@ _NOBLOCK: Final = int(zmq.NOBLOCK)  # arithmetic on enums is slow
 class Inbox:
     """Bound by ``bind``, emptied by ``take``.
 
-    Bounds: 64 messages a connection in ZeroMQ's queue, 64 KiB a frame on the wire, 256
+    Bounds: 256 messages a connection in ZeroMQ's queue, 64 KiB a frame on the wire, 256
     connections, and ``HELD_BYTES_MAX`` in all. A peer that sends faster than this waits in its own
     queue.
     """
@@ -71,16 +72,17 @@ class Inbox:
         """Wait for a message, whoever else would like to connect; whether there is one."""
         return bool(self._socket.poll(wait_ms))
 
-    def handle(self, ledger: Ledger) -> None:
-        """Do what is due for the connections, without waiting."""
-        cut = self.connections.handle()
+    def handle(self, ledger: Ledger, ready: Container[object] | None = None) -> None:
+        """Do what is due for the connections, without waiting; for ``ready`` see there."""
+        cut = self.connections.handle(ready)
         if cut:
             self._latest_rejection = {"latest": _OVERSIZED}
             ledger.reject(RejectReason.OVERSIZED, cut)
 
     def take(self, ledger: Ledger) -> bool:
         """Hand what is there to the ledger, at most a batch; whether the queue was emptied."""
-        receive, apply, now = self._socket.recv, ledger.apply, time.time
+        receive, now = self._socket.recv, time.time
+        plain: list[Trade] = []
         taken_bytes = 0
         until_s = now() + TURN_S_MAX
         try:
@@ -98,8 +100,8 @@ class Inbox:
                 except RejectedMessageError as error:
                     self._refuse(ledger, error, data, now_s)
                 else:
-                    if isinstance(message, Trade):
-                        apply(message, now_s)
+                    if isinstance(message, Trade) and message.src is None:
+                        plain.append(message)
                         continue
                     ledger.take(message, now_s)
                 if now_s > until_s:
@@ -108,6 +110,8 @@ class Inbox:
             return True
         finally:
             self._taken_bytes += taken_bytes
+            if plain:
+                ledger.apply_plain(plain, now())
         return False
 
     def receive(self, ledger: Ledger) -> None:

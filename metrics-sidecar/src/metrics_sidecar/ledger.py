@@ -7,7 +7,7 @@ more; snapshots never change, and any thread may read them.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from metrics_sidecar.benchmarks import Benchmarks
 from metrics_sidecar.epoch import Epoch
@@ -118,6 +118,12 @@ class Ledger:
             self._epochs.touch(epoch, now_s)
         self._tallies.count(trade, now_s)
         publisher.applied += 1
+
+    def apply_plain(self, trades: Sequence[Trade], now_s: float) -> None:
+        """Count trades without stamps, as ``apply`` would one by one."""
+        self._counts.received += len(trades)
+        self._counts.untracked += len(trades)
+        self._tallies.count_all(trades, now_s)
 
     def apply_batch(self, batch: Batch, now_s: float) -> None:
         """Count its trades, each as a message of its own; as ``apply`` would one by one."""

@@ -6,7 +6,7 @@ Used by the receiver's thread. It knows nothing of epochs or sequences.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from typing import Final
 
 import structlog
@@ -48,9 +48,9 @@ class Outbox:
         """Have a poller wake for what ``handle`` handles."""
         self.connections.register(poller)
 
-    def handle(self) -> None:
-        """Do what is due for the connections, without waiting."""
-        self.connections.handle()
+    def handle(self, ready: Container[object] | None = None) -> None:
+        """Do what is due for the connections, without waiting; for ``ready`` see there."""
+        self.connections.handle(ready)
         now_s = time.monotonic()
         if now_s >= self._guarded_s + GUARD_INTERVAL_S:
             self._guarded_s = now_s

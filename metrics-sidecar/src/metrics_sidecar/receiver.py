@@ -69,6 +69,7 @@ class Receiver:
         self._bind_problem: str | None = None
         self._busy_s = self._busy_noted_s = 0.0
         self._second_s = 0.0
+        self._ready: list[object] | None = None
         self._heartbeat_s = 0.0
         self._thread: threading.Thread | None = None
         self.started_s = 0.0
@@ -204,15 +205,16 @@ class Receiver:
         """Until something is there that may be received, or it is time to come round."""
         connected = len(self._inbox.connections) > 0
         wait_s = min(WAIT_CONNECTED_S_MAX if connected else WAIT_S_MAX, self._state.wait_s())
+        self._ready = None
         if self._bound and self._state.problem is None:
-            self._poller.poll(math.ceil(wait_s * 1000))
+            self._ready = [socket for socket, _ in self._poller.poll(math.ceil(wait_s * 1000))]
         else:  # who sends now waits in a queue
             self._stopping.wait(wait_s)
 
     def _receive(self) -> None:
         ledger = self._state.ledger
-        self._inbox.handle(ledger)
-        self._outbox.handle()
+        self._inbox.handle(ledger, self._ready)
+        self._outbox.handle(self._ready)
         if self._state.problem is None:
             self._inbox.receive(ledger)
         else:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from metrics_sidecar.publishers import OTHER
 from metrics_sidecar.rows import LedgerRowsError, State, SymbolRow, encode_row, symbol_key
-from trade_telemetry.messages import Batch, Side, Trade, TradeRow, one_by_one, quantity_nano
+from trade_telemetry.messages import NANO, Batch, Side, Trade, TradeRow, one_by_one
 
 SYMBOLS_MAX: Final = 100
 RECENT_MAX: Final = 500
@@ -68,36 +69,37 @@ class Tallies:
 
     def count(self, trade: Trade, now_s: float) -> None:
         """Count a trade; ``now_s`` is in unix seconds."""
-        try:
-            tally = self._by_side[trade.side][trade.symbol]
-        except KeyError:
-            tally = self._open(trade)
-        tally.trades += 1
-        tally.volume_nano += quantity_nano(trade.qty)
-        age_s = now_s - trade.ts
-        if age_s < 0:
-            age_s = 0.0
-        self.age_counts[bisect_left(AGE_BOUNDS_S, age_s)] += 1
-        self.age_sum_s += age_s
+        self._count((trade,), now_s)
         self._recent.append((trade, now_s))
 
+    def count_all(self, trades: Sequence[Trade], now_s: float) -> None:
+        """Count trades, as ``count`` would one by one."""
+        self._count(trades, now_s)
+        self._recent.extend([(trade, now_s) for trade in trades[-RECENT_MAX:]])
+
     def count_batch(self, batch: Batch, now_s: float) -> None:
-        """Count all trades of a batch, as ``count`` would."""
+        """Count all trades of a batch, as ``count`` would one by one."""
+        self._count(batch.trades, now_s)
+        self._recent.append((batch, now_s))
+
+    def _count(self, rows: Sequence[Trade | TradeRow], now_s: float) -> None:
+        """The hot loop of the sidecar; ``quantity_nano`` is written out in it."""
         by_side, ages, age_sum_s = self._by_side, self.age_counts, 0.0
-        for row in batch.trades:
+        for row in rows:
             try:
                 tally = by_side[row.side][row.symbol]
             except KeyError:
                 tally = self._open(row)
+            qty = row.qty
+            whole = int(qty)
             tally.trades += 1
-            tally.volume_nano += quantity_nano(row.qty)
+            tally.volume_nano += whole * NANO + round((qty - whole) * 1e9)
             age_s = now_s - row.ts
             if age_s < 0:
                 age_s = 0.0
             ages[bisect_left(AGE_BOUNDS_S, age_s)] += 1
             age_sum_s += age_s
         self.age_sum_s += age_sum_s
-        self._recent.append((batch, now_s))
 
     def last_trade_ts_s(self) -> float:
         """``ts`` of the trade counted last, 0 before one."""

@@ -131,6 +131,7 @@ class Connection:
             raise
         self._refused_since_s: float | None = None
         self._pushed = True
+        self._heard_some = False
         self._watch()
 
     def _watch(self) -> None:
@@ -150,19 +151,21 @@ class Connection:
 
     def wait(self, wait_ms: int) -> bool:
         """Wait for news; whether the PUSH socket has a new connection."""
-        self._poller.poll(wait_ms)
+        news = [socket for socket, _ in self._poller.poll(wait_ms)]
+        self._heard_some = self._acks is not None and self._acks.socket in news
         made = False
         for half in self._halves():
-            new = half.follow()
-            made |= new and half is self._push
+            if half.monitor in news:
+                new = half.follow()
+                made |= new and half is self._push
         if made:
             self._pushed = False
             self._refused_since_s = None
         return made
 
     def acknowledgements(self) -> Iterator[Acknowledgement]:
-        """Those that have come; what is none for this source is passed over."""
-        if self._acks is None:
+        """Those that had come by ``wait``; what is none for this source is passed over."""
+        if self._acks is None or not self._heard_some:
             return
         while True:
             try:

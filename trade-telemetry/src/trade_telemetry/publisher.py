@@ -42,7 +42,6 @@ CAPACITY_EVENTS: Final = 65_536
 CAPACITY_EVENTS_MAX: Final = 2**24
 _INFINITE: Final = math.inf
 _NAN: Final = math.nan
-_now_s: Final = time.time
 _pack_numbers: Final = NUMBERS.pack
 _pack_slot: Final = SLOT.pack_into
 _log: Final = logging.getLogger(__name__)
@@ -170,7 +169,7 @@ class Publisher:
         """
         # Written for speed: what is plainly within the contract is written at once, as Ring.append
         # would; the rest takes the long way, which comes back here.
-        now_s = _now_s()
+        now_s = time.time()
         ring = self._intake.ring
         if ts is None:
             ts = now_s
