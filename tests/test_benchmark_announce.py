@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from contextlib import closing
 
 import msgspec
 import pytest
@@ -57,6 +58,11 @@ def samples(sidecar):
     }
 
 
+def suites(sidecar):
+    """The suites that the sidecar has heard of."""
+    return json.loads(fetch(f"{sidecar.url}/api/benchmarks") or "{}").get("suites", ())
+
+
 def told(sidecar):
     """What the sidecar has heard, once the suite is over."""
 
@@ -70,10 +76,10 @@ def told(sidecar):
 
 def test_a_running_sidecar_hears_all_of_it_and_counts_no_trade(sidecar, result):
     sidecar.wait_until_healthy()
-    with Announcer(sidecar.zmq_address) as announcer:
-        until(lambda: announcer.connected, what="the connection")
+    with closing(Announcer(sidecar.zmq_address)) as announcer:
         announcer.started("suite")
         announcer.running("suite", "burst")
+        until(lambda: suites(sidecar), what="the connection")
         announcer.completed(result)
     answer = told(sidecar)
     (suite,) = answer["suites"]
@@ -144,30 +150,28 @@ def test_the_receiving_side_is_told_in_base_units_and_what_has_none_is_left_out(
 def test_a_sidecar_that_comes_later_hears_what_was_said_before(tmp_path, result):
     sidecar = Sidecar(tmp_path / "sidecar")
     try:
-        with Announcer(sidecar.zmq_address) as announcer:
+        with closing(Announcer(sidecar.zmq_address)) as announcer:
             announcer.started("suite")
             sidecar.kill()
             announcer.running("suite", "burst")
             sidecar.start()
-            until(lambda: announcer.connected, what="the connection")
+            until(lambda: suites(sidecar), what="what was said before")
             announcer.completed(result)
         assert told(sidecar)["suites"][0]["status"] == "completed"
     finally:
         sidecar.kill()
 
 
-def test_with_nobody_there_every_call_returns_and_it_says_that_it_reaches_nobody(result):
+def test_with_nobody_there_every_call_returns(result):
     announcer = Announcer(f"tcp://127.0.0.1:{free_port()}")
     announcer.started("suite")
     for _ in range(1_000):  # beyond what any queue holds
         announcer.running("suite", "burst")
     announcer.completed(result)
     announcer.failed("all", "no reason")
-    assert announcer.connected is False
     announcer.close()
     announcer.close()
     announcer.failed("all", "after the end")
-    assert announcer.connected is False
 
 
 def test_an_address_that_cannot_be_used_is_told_at_once():
@@ -177,7 +181,7 @@ def test_an_address_that_cannot_be_used_is_told_at_once():
 
 def test_a_failure_is_told_with_its_reason_in_one_line(sidecar):
     sidecar.wait_until_healthy()
-    with Announcer(sidecar.zmq_address) as announcer:
+    with closing(Announcer(sidecar.zmq_address)) as announcer:
         announcer.failed("all", "the sidecar ended:\n\x1b[31mno room\x1b[0m \ud800 " + "x" * 300)
     failed = 'benchmark_status{status="failed",suite="all"} 1.0'
     until(lambda: failed in fetch(f"{sidecar.url}/metrics"), what=failed)

@@ -18,6 +18,7 @@ from tests.parts import ENVIRONMENT, free_port, until
 
 from trading_app.benchmark import command, results
 from trading_app.benchmark.checks import BARS
+from trading_app.benchmark.program import environment
 from trading_app.benchmark.runner import SUITES, Plan, run
 
 MODULE = ["-m", "trading_app.benchmark"]
@@ -107,6 +108,8 @@ def test_the_running_sidecar_is_told_how_it_goes_and_what_was_found(burst):
     _, told, _ = burst
     statuses = [each["status"] for each in told if each["type"] == "benchmark_status"]
     assert statuses == ["started", "running", "completed"]
+    names = {(each["test_type"], each["test_name"]) for each in told}
+    assert names == {("quick-burst", "quick-burst")}  # a full run's result is not replaced
     (found,) = [each for each in told if each["type"] == "benchmark"]
     assert found["totals"]["applied"] == 2_000
 
@@ -231,3 +234,30 @@ def test_counts_that_do_not_add_up_are_shown_and_end_it_with_1(tmp_path, monkeyp
     assert ending.value.code == 1
     assert "1 missing" in capsys.readouterr().out
     assert json.loads(kept.read_text())["workloads"][0]["counts"]["applied"] == 1_999
+
+
+HOLDER = """
+import sys
+from pathlib import Path
+from trading_app.benchmark.sidecar import Sidecar
+
+with Sidecar(Path(sys.argv[1])) as sidecar:
+    print(sidecar.process_id, flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_sidecar_ends_with_a_benchmark_that_is_killed(tmp_path):
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLDER, tmp_path], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as holder:
+        sidecar = psutil.Process(int(holder.stdout.readline()))
+        holder.kill()
+    until(lambda: not sidecar.is_running(), what="the end of the sidecar")
+
+
+def test_a_process_is_given_nothing_that_sets_up_what_is_measured(monkeypatch):
+    monkeypatch.setenv("OTEL_SDK_DISABLED", "true")
+    monkeypatch.setenv("SIDECAR_HTTP_PORT", "1")
+    assert not {"OTEL_SDK_DISABLED", "SIDECAR_HTTP_PORT"} & environment().keys()
+    assert environment()["PATH"] == os.environ["PATH"]

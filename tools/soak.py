@@ -26,7 +26,8 @@ import psutil
 
 from trade_telemetry import Publisher
 from trading_app.benchmark import BenchmarkError
-from trading_app.benchmark.sidecar import Sidecar, fetch
+from trading_app.benchmark.program import fetch
+from trading_app.benchmark.sidecar import Sidecar
 
 SAMPLE_EVERY_S = 5.0
 SAMPLES_MIN = 20

@@ -114,9 +114,16 @@ class Inbox:
                 ledger.apply_plain(plain, now())
         return False
 
-    def receive(self, ledger: Ledger) -> None:
-        """Take what is there, at most a batch, and see that ZeroMQ holds no more than it may."""
+    def receive(self, ledger: Ledger, ready: Container[object] | None = None) -> None:
+        """Take what is there, at most a batch, and see that ZeroMQ holds no more than it may.
+
+        Where ``ready`` says that nothing has come, it is looked only if the bytes say otherwise.
+        """
         read_bytes = self._read_bytes_if_due()  # before: what was read by then must have come
+        nothing_came = ready is not None and self._socket not in ready and not self._ended_some
+        few_bytes = read_bytes is None or read_bytes - self._taken_bytes <= UNFINISHED_BYTES_MAX
+        if nothing_came and few_bytes:
+            return
         emptied = self.take(ledger)
         if read_bytes is not None:
             self._guard(read_bytes, UNFINISHED_BYTES_MAX if emptied else HELD_BYTES_MAX)

@@ -216,7 +216,7 @@ class Receiver:
         self._inbox.handle(ledger, self._ready)
         self._outbox.handle(self._ready)
         if self._state.problem is None:
-            self._inbox.receive(ledger)
+            self._inbox.receive(ledger, self._ready)
         else:
             self._inbox.guard()
 

@@ -92,12 +92,18 @@ class Ring(Retained):
         self.overwritten = 0
         self.turn = Turn()
         self.room = self.capacity
+        self.begun = 0
         self.instruments: dict[tuple[str, str | None], tuple[bytes, int]] = {}
         self.memory = bytearray(header.file_bytes) if memory is None else memory
         for offset in page_offsets(header.file_bytes):  # no page is touched first by a publish
             self.memory[offset] = self.memory[offset]
         # One aligned store each, so that a kill leaves the old number or the new one.
         self.words = memoryview(self.memory)[WORDS_OFFSET : WORDS_OFFSET + 16].cast("Q")
+
+    @property
+    def oldest(self) -> int:
+        """As of any; what the trade that is being written takes the place of is gone."""
+        return max(1, self.begun - self.capacity + 1)
 
     def is_whole(self) -> bool:
         """Whether the file is still in its place, in full; a ring in memory always is."""
@@ -118,8 +124,7 @@ class Ring(Retained):
             seq = self.head + 1
             if seq - self.tail > self.room and not self.make_room():
                 return 0
-            if seq > self.capacity:
-                self.oldest = seq - self.capacity + 1  # first: half written over is not damaged
+            self.begun = seq  # first: what is half written over is not damaged
             price = math.nan if trade.price is None else trade.price
             numbers = NUMBERS.pack(seq, trade.ts, trade.qty, price)
             offset = HEADER_BYTES + seq % self.capacity * SLOT_BYTES

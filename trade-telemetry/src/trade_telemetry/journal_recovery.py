@@ -56,7 +56,6 @@ class Leftover(Retained):
         header = known or Header(name.source, name.epoch, name.since_s, max(1, self._slots_there))
         super().__init__(header, 0, 0, file)
         self.head = self._find_head(decode_word(page, HEAD), capacity_known=known is not None)
-        self.oldest = max(1, self.head - self.capacity + 1)
         tail = decode_word(page, TAIL)
         if tail is None or tail > self.head:  # what is sent twice is counted once
             tail = self.oldest - 1

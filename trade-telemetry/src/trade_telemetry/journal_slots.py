@@ -32,9 +32,8 @@ _unpack_numbers: Final = NUMBERS.unpack
 class Retained(ABC):
     """The trades of one epoch that can still be read: a running ring, or a file left behind.
 
-    ``head`` is the highest sequence, ``tail`` the highest acknowledged one, ``oldest`` the lowest
-    one whose slot is not written over, acknowledged or not. ``since_s`` is when the epoch began, in
-    unix seconds; ``durable`` whether it outlives its process.
+    ``head`` is the highest sequence, ``tail`` the highest acknowledged one. ``since_s`` is when the
+    epoch began, in unix seconds; ``durable`` whether it outlives its process.
     """
 
     def __init__(self, header: Header, head: int, tail: int, file: JournalFile | None) -> None:
@@ -46,7 +45,6 @@ class Retained(ABC):
         self.problem: str | None = None
         self.head = head
         self.tail = tail
-        self.oldest = max(1, head - header.capacity + 1)
         self._file = file
         self._seed = crc32(header.epoch.to_bytes(8, "little"))
         self._packed: dict[bytes, tuple[Side, str | None, int]] = {}
@@ -62,6 +60,11 @@ class Retained(ABC):
     @abstractmethod
     def _unmap(self) -> None:
         """Let go of everything but the file."""
+
+    @property
+    def oldest(self) -> int:
+        """The lowest sequence whose slot is not written over, acknowledged or not."""
+        return max(1, self.head - self.capacity + 1)
 
     @property
     def waiting(self) -> int:

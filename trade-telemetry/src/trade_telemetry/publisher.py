@@ -193,14 +193,12 @@ class Publisher:
                 break
         try:
             seq = ring.head + 1
-            capacity = ring.capacity
             if seq - ring.tail <= ring.room or ring.make_room():
-                if seq > capacity:
-                    ring.oldest = seq - capacity + 1
+                ring.begun = seq
                 numbers = _pack_numbers(seq, ts, qty, _NAN if price is None else price)
                 _pack_slot(
                     ring.memory,
-                    HEADER_BYTES + seq % capacity * SLOT_BYTES,
+                    HEADER_BYTES + seq % ring.capacity * SLOT_BYTES,
                     numbers,
                     instrument,
                     crc32(numbers, seed),

@@ -14,13 +14,13 @@ from typing import Final
 import psutil
 
 from trading_app.benchmark import BenchmarkError
+from trading_app.benchmark.clock import FIRST_SHARE
 from trading_app.benchmark.program import fetch, wait_until
 from trading_app.benchmark.sidecar import Sidecar
 
 LOOK_EVERY_S: Final = 0.01
 PAUSE_S_MAX: Final = 5.0
 BEGIN_S_MAX: Final = 30.0
-FIRST_SHARE: Final = 0.05
 QUIET_S_MAX: Final = 5.0
 """When nothing more is counted for so long, nothing will."""
 

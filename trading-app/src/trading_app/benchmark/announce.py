@@ -11,8 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 from statistics import median
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
 import msgspec
 
@@ -57,20 +56,16 @@ class Announcer:
     """Speaks to the sidecar at ``address``, if there is one; no call waits or fails without it.
 
     What is said before a sidecar is there waits for it, until ``close``. Used by one thread. Raises
-    ConfigurationError for an address that cannot be used; ``clock`` gives unix seconds.
+    ConfigurationError for an address that cannot be used; ``clock`` gives unix seconds. A ``quick``
+    run is told under names of its own, and replaces no result of a full one.
     """
 
-    def __init__(self, address: str, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, address: str, *, quick: bool = False, clock: Callable[[], float] = time.time
+    ) -> None:
         self._connection: Connection | None = Connection(address, None, "benchmark")
+        self._quick = quick
         self._clock = clock
-
-    @property
-    def connected(self) -> bool:
-        """Whether a sidecar is there, at this moment, that is told; not after ``close``."""
-        if self._connection is None:
-            return False
-        self._connection.wait(0)
-        return self._connection.connected
 
     def started(self, suite: str) -> None:
         """Say that a suite begins."""
@@ -96,22 +91,15 @@ class Announcer:
         if connection is not None:
             connection.close(LINGER_MS)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
-
     def _say(self, suite: str, test: str, status: RunStatus, text: str = "") -> None:
         said = _text(text, SENTENCE_LENGTH_MAX)
         self._send(BenchmarkStatus(_name(suite), _name(test), self._clock(), status, said))
 
     def _send(self, message: Benchmark | BenchmarkStatus) -> None:
+        if self._quick:
+            names = message.test_type, message.test_name
+            suite, test = (_name(f"quick-{name}") for name in names)
+            message = msgspec.structs.replace(message, test_type=suite, test_name=test)
         if self._connection is not None:
             self._connection.push(encode(message))
 

@@ -23,14 +23,12 @@ from trade_telemetry import Publisher
 from trade_telemetry.acknowledgements import acknowledgement_topic, decode_acknowledgement
 from trade_telemetry.addresses import acknowledgement_address
 from trading_app.benchmark import BenchmarkError
-from trading_app.benchmark.clock import NANO, Schedule
+from trading_app.benchmark.clock import FIRST_SHARE, HEAD_START_NS, NANO, Schedule
 from trading_app.benchmark.ways import TRADES
 
 PATIENCE_S: Final = 50.0
 """Below that of who listens to us, so that the reason is told and not only that time is up."""
 LOOK_EVERY_S: Final = 0.001
-FIRST_SHARE: Final = 0.05
-HEAD_START_NS: Final = 5_000_000
 SOURCE: Final = "benchmark-bot"
 
 

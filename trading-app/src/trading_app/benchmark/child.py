@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from trading_app.benchmark import BenchmarkError
+from trading_app.benchmark.program import environment
 
 HEAR_S_MAX: Final = 60.0
 END_S_MAX: Final = 5.0
@@ -34,6 +35,7 @@ class Child:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             bufsize=0,
+            env=environment(),
             start_new_session=True,  # Ctrl-C is for the benchmark, which then ends this
         )
 

@@ -13,6 +13,10 @@ from itertools import cycle
 from typing import Final
 
 NANO: Final = 10**9
+HEAD_START_NS: Final = 5_000_000
+"""The first call of a schedule is due so long after the schedule is made."""
+FIRST_SHARE: Final = 0.05
+"""What is settled of a flood before a rate is measured."""
 LATE_S_MAX: Final = 10
 """Who is so far behind a schedule never comes up again: the rest is not offered."""
 

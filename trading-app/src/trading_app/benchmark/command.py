@@ -38,7 +38,9 @@ _ABOUTS: Final = {
 
 Json = Annotated[Path | None, typer.Option("--json", help="Write the result there.")]
 Html = Annotated[Path | None, typer.Option("--html", help="Write the report there.")]
-Quick = Annotated[bool, typer.Option("--quick", help="Tiny: to see that all works.")]
+Quick = Annotated[
+    bool, typer.Option("--quick", help="Tiny: to see that all works; kept and told apart.")
+]
 Rate = Annotated[
     int | None, typer.Option("--rate", min=1, max=1_000_000, help="Of sustained, a second.")
 ]
@@ -97,7 +99,7 @@ class _Progress:
 
 
 def _measure(plan: Plan) -> Result:
-    announcer = Announcer(load_settings().zmq_addr)
+    announcer = Announcer(load_settings().zmq_addr, quick=plan.quick)
     announcer.started(plan.suite)
     try:
         with Steps(len(SUITES[plan.suite])) as steps:

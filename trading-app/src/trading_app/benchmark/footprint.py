@@ -19,7 +19,13 @@ import psutil
 from trade_telemetry import Publisher
 from trade_telemetry.addresses import acknowledgement_address
 from trading_app.benchmark.child import Child
-from trading_app.benchmark.program import Program, fetch, free_ports, wait_until
+from trading_app.benchmark.program import (
+    Program,
+    fetch,
+    free_ports,
+    processor_s,
+    wait_until,
+)
 from trading_app.benchmark.results import Figure
 from trading_app.benchmark.sidecar import Sidecar
 
@@ -83,18 +89,13 @@ def _desk_keys(sidecar: Sidecar, port: int) -> dict[str, str]:
 def _idle_percents(process_ids: Sequence[int], seconds: float) -> list[float]:
     """The share of a core that each takes, in these seconds."""
     processes = [psutil.Process(each) for each in process_ids]
-    began_s, before_s = time.monotonic(), [_cpu_s(process) for process in processes]
+    began_s, before_s = time.monotonic(), [processor_s(process) for process in processes]
     time.sleep(seconds)
-    after_s = [_cpu_s(process) for process in processes]
+    after_s = [processor_s(process) for process in processes]
     elapsed_s = time.monotonic() - began_s
     return [
         (after - before) / elapsed_s * 100 for after, before in zip(after_s, before_s, strict=True)
     ]
-
-
-def _cpu_s(process: psutil.Process) -> float:
-    times = process.cpu_times()
-    return float(times.user + times.system)
 
 
 def _idle(name: str, shares: Sequence[float]) -> Figure:

@@ -5,8 +5,10 @@ It owns that process, its folder and what it says. It must not know what is meas
 
 from __future__ import annotations
 
+import ctypes
 import os
 import secrets
+import signal
 import socket
 import subprocess
 import sys
@@ -17,6 +19,8 @@ from contextlib import suppress
 from http.client import HTTPException
 from pathlib import Path
 from typing import Final
+
+import psutil
 
 from trading_app.benchmark import BenchmarkError
 
@@ -56,11 +60,12 @@ class Program:
             self._process = subprocess.Popen(  # noqa: S603 - our own program
                 [program],
                 cwd=self._folder,
-                env=os.environ | self._keys,
+                env=environment() | self._keys,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,  # Ctrl-C is for the benchmark, which then ends this
+                preexec_fn=_end_with_parent,  # noqa: PLW1509 - it does one system call
             )
 
         def is_alive_and_up() -> bool:
@@ -94,6 +99,20 @@ class Program:
         return self._folder / f"{self._name}.log"
 
 
+def environment() -> dict[str, str]:
+    """What a process of the benchmark is given: nothing that sets up what is measured."""
+    return {key: value for key, value in os.environ.items() if not key.startswith(_SETTING)}
+
+
+def _end_with_parent() -> None:
+    """Have the system end this process with the one that started it, however that ends."""
+    if _prctl is not None:
+        _prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+_SETTING: Final = ("SIDECAR_", "WEBAPP_", "STREAMLIT_", "OTEL_", "DD_", "DATADOG_", "PROMETHEUS_")
+_PR_SET_PDEATHSIG: Final = 1
+_prctl: Final = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
 _direct: Final = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
@@ -104,6 +123,17 @@ def fetch(url: str) -> bytes:
             return bytes(answer.read())
     except (OSError, HTTPException):
         return b""
+
+
+def processor_s(process: psutil.Process) -> float:
+    """Processor time of a running process: to the nanosecond where the system tells (Linux)."""
+    try:
+        threads = Path(f"/proc/{process.pid}/task").iterdir()
+        told_ns = [(each / "schedstat").read_text().split()[0] for each in threads]
+    except OSError:
+        times = process.cpu_times()
+        return float(times.user + times.system)
+    return sum(map(int, told_ns)) / 1e9
 
 
 def free_ports(count: int) -> int:

@@ -20,6 +20,7 @@ import zmq
 from trading_app.benchmark import BenchmarkError, bot, flood
 from trading_app.benchmark.account import Account
 from trading_app.benchmark.child import Check, Child
+from trading_app.benchmark.program import processor_s
 from trading_app.benchmark.results import Figure
 from trading_app.benchmark.sidecar import Sidecar
 
@@ -131,12 +132,12 @@ def filled(account: Account, events: int) -> _Values:
     with account.paused(), _bot(account, "fill", events) as child:
         child.hear(account.check)
         processes = (psutil.Process(child.process_id), account.process)
-        before_s = [_cpu_s(process) for process in processes]
+        before_s = [processor_s(process) for process in processes]
         child.say()
         child.hear(account.check)
         account.process.resume()
         found = msgspec.json.decode(child.hear(account.check), type=bot.Filled)
-        spent_s = [_cpu_s(process) for process in processes]
+        spent_s = [processor_s(process) for process in processes]
         account.give(events)
         child.say()
     bot_s, sidecar_s = (
@@ -169,11 +170,6 @@ def paced(account: Account, events: int) -> _Values:
 def _bot(account: Account, what: str, events: int, *more: str) -> Child:
     folder = str(account.folder / "journal")
     return Child(bot.__name__, what, account.sidecar.address, folder, str(events), *more)
-
-
-def _cpu_s(process: psutil.Process) -> float:
-    times = process.cpu_times()
-    return float(times.user + times.system)
 
 
 class _Kind(NamedTuple):

@@ -12,9 +12,7 @@ from typing import Final, Self
 
 import msgspec
 
-from trading_app.benchmark.program import Program, fetch, free_ports, wait_until
-
-__all__ = ["Sidecar", "Totals", "fetch", "free_ports", "wait_until"]
+from trading_app.benchmark.program import Program, fetch, free_ports
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from typing import Final
 
 from trading_app.benchmark import BenchmarkError
 from trading_app.benchmark.clock import (
+    HEAD_START_NS,
     NANO,
     Calls,
     Schedule,
@@ -32,8 +33,6 @@ from trading_app.formats import number
 
 BUSY_THREAD: Final = "busy"
 Timed = Callable[[Calls], Times]
-HEAD_START_NS: Final = 5_000_000
-"""The first call of a schedule is due so long after the schedule is made."""
 PROFILE_CAPACITY: Final = 65_536
 """As shipped: where a rate is too high, the ring fills."""
 TRIES: Final = 2
