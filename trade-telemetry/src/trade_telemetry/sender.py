@@ -26,7 +26,7 @@ from trade_telemetry.plain import PlainStream
 BATCH_EVENTS_MAX: Final = 500
 CLOSE_S_MAX: Final = 24 * 3600.0
 PAUSE_MS_MIN: Final = 1
-PAUSE_MS_MAX: Final = 20
+PAUSE_MS_MAX: Final = 40
 LEFTOVERS_EVERY_S: Final = 30.0
 UNHEARD_AFTER_S: Final = 5.0
 RENEW_AFTER_S_MIN: Final = 10.0
