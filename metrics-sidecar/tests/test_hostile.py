@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 import socket
+import time
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
@@ -12,8 +13,11 @@ import psutil
 import pytest
 import zmq
 
+from metrics_sidecar import inbox as inbox_module
 from metrics_sidecar.connections import CONNECTIONS_MAX
 from metrics_sidecar.epochs import EPOCHS_MAX
+from metrics_sidecar.inbox import Inbox
+from metrics_sidecar.ledger import Ledger
 from trade_telemetry import Publisher, Trade
 from trade_telemetry.messages import encode
 
@@ -108,6 +112,48 @@ def test_a_message_that_never_ends_costs_its_peer_the_connection_before_it_fills
     still_counts(sidecar)
     sidecar.until(lambda: refused(sidecar) >= 3)
     assert sidecar.events("connections ended")
+
+
+def test_whole_messages_are_bounded_while_nothing_is_taken(free_ports, monkeypatch):
+    """As while the state cannot be written: who was ended comes back, and may not fill it anew."""
+    monkeypatch.setattr(inbox_module, "HELD_BYTES_MAX", 2 * MIB)
+    monkeypatch.setattr(inbox_module, "GUARD_INTERVAL_S", 0.0)
+    address = f"tcp://127.0.0.1:{free_ports()}"
+    inbox, ledger = Inbox(), Ledger()
+    inbox.bind(address)
+    with ExitStack() as stack:
+        stack.callback(inbox.close)
+        context = stack.enter_context(zmq.Context())
+        peers = [stack.enter_context(context.socket(zmq.PUSH)) for _ in range(3)]
+        for push in peers:
+            push.setsockopt(zmq.LINGER, 0)
+            push.connect(address)
+            push.send(b"x")
+
+        def come_round(done):
+            deadline_s = time.monotonic() + 10
+            while not done():
+                assert time.monotonic() < deadline_s
+                inbox.handle(ledger)
+                inbox.guard()
+
+        come_round(lambda: inbox.receive(ledger) or ledger.uncommitted == 3)
+        for push, _ in itertools.product(peers, range(300)):
+            push.send(b"x" * 60_000)
+        ended = 0
+
+        def count_ended():
+            nonlocal ended
+            ended += inbox.connections.take_refused().limit
+            return ended
+
+        come_round(lambda: count_ended() == 3)
+        come_round(lambda: inbox.connections._zap.poll(0))  # they are back, and ask
+        again_s = time.monotonic() + 0.3
+        come_round(lambda: time.monotonic() > again_s)
+        assert count_ended() == 3
+        assert inbox.connections.read_bytes() < 1_000
+        come_round(lambda: inbox.receive(ledger) or ledger.uncommitted > 500)  # of 900
 
 
 def test_endless_messages_of_many_peers_are_bounded_together(sidecar):

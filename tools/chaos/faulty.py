@@ -5,11 +5,11 @@ Each is a wrapper around a named function of an actor. Nothing else of the actor
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from chaos.points import patch
-from trade_telemetry.messages import Batch, one_by_one
+from trade_telemetry.messages import Batch, Trade, one_by_one
 
 if TYPE_CHECKING:
     from metrics_sidecar.store_durable import DurableStore
@@ -95,7 +95,7 @@ def _drop_one_in_ledger() -> None:
 
 
 def _count_one_by_one() -> None:
-    """What is put into ``count`` meets the trades of batches, too."""
+    """What is put into ``count`` meets the trades of batches, and plain ones, too."""
 
     def one_after_another(_: Callable[..., None]) -> Callable[..., None]:
         def count_batch(tallies: Tallies, batch: Batch, now_s: float) -> None:
@@ -104,7 +104,15 @@ def _count_one_by_one() -> None:
 
         return count_batch
 
+    def each(_: Callable[..., None]) -> Callable[..., None]:
+        def count_all(tallies: Tallies, trades: Sequence[Trade], now_s: float) -> None:
+            for trade in trades:
+                tallies.count(trade, now_s)
+
+        return count_all
+
     patch("metrics_sidecar.tallies:Tallies.count_batch", one_after_another)
+    patch("metrics_sidecar.tallies:Tallies.count_all", each)
 
 
 def _swap_one_in_ledger() -> None:

@@ -133,10 +133,11 @@ def test_what_a_signal_handler_raises_never_keeps_the_turn_and_costs_no_trade():
         publisher.close(0)
 
 
-def test_without_the_gil_it_does_not_even_start(monkeypatch):
+def test_without_the_gil_it_does_not_even_start(monkeypatch, tmp_path):
     monkeypatch.setattr(sys, "_is_gil_enabled", lambda: False, raising=False)
-    with pytest.raises(RuntimeError, match="PYTHON_GIL=1"):
-        Publisher("ipc:///nobody-is-there")
+    with pytest.raises(ConfigurationError, match="PYTHON_GIL=1"):
+        Publisher("ipc:///nobody-is-there", journal_dir=tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_four_threads_share_one_publisher(sidecar):

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 
+import pytest
 import zmq
 
 from trade_telemetry import Publisher, delivery, sender
@@ -282,7 +283,8 @@ def test_a_journal_file_that_was_cut_is_not_touched_again(sidecar, until, monkey
     assert len(sidecar.trades) == 1
 
 
-def test_a_shortage_of_descriptors_while_a_connection_is_renewed_passes(sidecar, until):
+@pytest.mark.parametrize("spare", range(7))  # the first socket, its monitor, the second …
+def test_a_shortage_of_descriptors_while_a_connection_is_renewed_passes(sidecar, until, spare):
     with Publisher(sidecar.address) as publisher:
         publisher.publish("buy", 1)
         until(lambda: publisher.stats().waiting == 0)
@@ -291,10 +293,12 @@ def test_a_shortage_of_descriptors_while_a_connection_is_renewed_passes(sidecar,
         with contextlib.suppress(zmq.ZMQError):
             while True:
                 opened.append(context.socket(zmq.PAIR))
-        sender_errors = publisher.stats().errors
+        for each in opened[:spare]:
+            each.close(linger=0)
+        before = publisher.stats().errors, publisher._sender._renewed_s
         publisher._sender._renew_after_s = 0.0
-        until(lambda: publisher.stats().errors > sender_errors)
-        for each in opened:
+        until(lambda: (publisher.stats().errors, publisher._sender._renewed_s) != before)
+        for each in opened[spare:]:
             each.close(linger=0)
         publisher.publish("buy", 1)
         until(lambda: publisher.stats().waiting == 0)

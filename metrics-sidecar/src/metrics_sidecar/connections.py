@@ -40,7 +40,10 @@ class Refused(NamedTuple):
 
 
 class Connections:
-    """The peers of one socket, the only one in its context; make it before the socket is bound."""
+    """The peers of one socket, the only one in its context; make it before the socket is bound.
+
+    While ``admits`` is false, who comes waits in the handshake, and is turned away in the end.
+    """
 
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]], socket: zmq.Socket[bytes]) -> None:
         self._refused_limit = 0
@@ -49,6 +52,7 @@ class Connections:
         self._gone_bytes = 0
         self._handshake_failed = False
         self._bound = False
+        self.admits = True
         self._socket = socket
         socket.setsockopt(zmq.IPV6, 1)
         socket.setsockopt(zmq.HANDSHAKE_IVL, HANDSHAKE_MS_MAX)
@@ -87,7 +91,7 @@ class Connections:
         if ready is not None and self._zap not in ready and self._monitor not in ready:
             return 0
         cut = self._follow()
-        while self._zap.poll(0):
+        while self.admits and self._zap.poll(0):
             request = self._zap.recv_multipart()
             cut += self._follow()  # the peer that asks is held before it is admitted
             self._admit_oldest()
@@ -152,8 +156,8 @@ class Connections:
 
     def _admit_oldest(self) -> None:
         for peer in self._peers.values():
-            if not peer.admitted:
-                peer.admitted = True
+            if not peer.admitted_by_order:
+                peer.admitted_by_order = True
                 return
 
     def _gone(self, descriptor: int) -> int:
@@ -165,11 +169,12 @@ class Connections:
             self._gone_bytes += peer.read_bytes()
         cut, admitted = peer.was_cut(), peer.was_admitted()
         peer.let_go()
-        if failed and peer.admitted:
+        if failed and peer.admitted_by_order:
             self._admit_oldest()  # the consent was another's: this one never came so far
         if peer.is_shut:
             return 0
         if failed or not admitted:
-            self._refused_handshake += 1
+            self._refused_handshake += self.admits
+            self._refused_limit += not self.admits
             return 0
         return int(cut)

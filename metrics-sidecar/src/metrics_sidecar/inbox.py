@@ -18,7 +18,7 @@ from trade_telemetry.batches import frames_of_each
 from trade_telemetry.errors import RejectedMessageError
 from trade_telemetry.messages import FRAME_BYTES_MAX, RejectReason, Trade, decode
 
-RECEIVE_HIGH_WATER_MARK: Final = 256
+RECEIVE_HIGH_WATER_MARK: Final = 64
 TRANSPORT_FRAME_BYTES_MAX: Final = 4 * FRAME_BYTES_MAX
 """A frame above FRAME_BYTES_MAX is rejected; one above this costs its sender the connection."""
 BATCH_MESSAGES_MAX: Final = 500
@@ -31,7 +31,7 @@ UNFINISHED_BYTES_MAX: Final = 4 * 2**20
 Ours and ordinary ones are whole at once. Parts without content cost 64 bytes for 2 on the wire.
 """
 HELD_BYTES_MAX: Final = 64 * 2**20
-"""What ZeroMQ may hold for us at any time, also while nothing is received."""
+"""What ZeroMQ may hold for us at any time, also while nothing is received: 256 such queues."""
 GUARD_INTERVAL_S: Final = 0.05
 _MULTIPART: Final = RejectedMessageError(RejectReason.MULTIPART, "a message of several frames")
 _OVERSIZED: Final = f"a frame above {TRANSPORT_FRAME_BYTES_MAX} bytes"
@@ -41,7 +41,7 @@ _NOBLOCK: Final = int(zmq.NOBLOCK)  # arithmetic on enums is slow
 class Inbox:
     """Bound by ``bind``, emptied by ``take``.
 
-    Bounds: 256 messages a connection in ZeroMQ's queue, 64 KiB a frame on the wire, 256
+    Bounds: 64 messages a connection in ZeroMQ's queue, 64 KiB a frame on the wire, 256
     connections, and ``HELD_BYTES_MAX`` in all. A peer that sends faster than this waits in its own
     queue.
     """
@@ -128,7 +128,7 @@ class Inbox:
         if read_bytes is not None:
             self._guard(read_bytes, UNFINISHED_BYTES_MAX if emptied else HELD_BYTES_MAX)
             if emptied and self._ended_some:  # what came of those is no credit to the next
-                self._ended_some = False
+                self._ended_some, self.connections.admits = False, True
                 self._taken_bytes = self.connections.read_bytes()
 
     def guard(self) -> None:
@@ -191,7 +191,8 @@ class Inbox:
         if held_bytes > held_bytes_max:
             ended = self.connections.shut()
             self._taken_bytes = 0
-            self._ended_some = True
+            # What came of those is still held: nobody may send more before it was taken.
+            self._ended_some, self.connections.admits = True, False
             self._log.warning(
                 "connections ended: unfinished messages, or more than is taken, fill the memory. "
                 "Publishers come back and send again; find who sends other things to this port",

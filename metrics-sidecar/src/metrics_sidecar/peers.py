@@ -32,7 +32,8 @@ class Peer:
     """A connection; ``held`` is None when it was gone before it could be duplicated."""
 
     def __init__(self, descriptor: int) -> None:
-        self.admitted = False  # as far as the order of coming tells; see was_admitted
+        self.admitted_by_order = False
+        """As far as the order of coming tells."""
         self._held = _duplicate(descriptor)
         self.is_shut = False
 
@@ -54,8 +55,13 @@ class Peer:
         """Whether ZeroMQ has told it so: seen from what was sent to it, where that can be seen."""
         bytes_ = self._tcp_bytes()
         if bytes_ is None:
-            return self.admitted
-        return bytes_[0] + self._waiting(_UNACKNOWLEDGED) >= _GREETING_BYTES + _CONSENT_BYTES_MIN
+            return self.admitted_by_order
+        while True:
+            sent_bytes = bytes_[0] + self._waiting(_UNACKNOWLEDGED)
+            again = self._tcp_bytes()
+            if again in (None, bytes_):  # else what was acknowledged between is in neither
+                return sent_bytes >= _GREETING_BYTES + _CONSENT_BYTES_MIN
+            bytes_ = again
 
     def shut(self) -> None:
         """End the connection at once; ZeroMQ finds out by itself.

@@ -210,10 +210,12 @@ class Connection:
 
         Raises ConfigurationError while the system has no more of them; the old ones stay then.
         """
-        for wanted, half in ((push, self._push), (acks, self._acks)):
-            if wanted and half is not None:
-                half.renew()
-        self._watch()
+        try:
+            for wanted, half in ((push, self._push), (acks, self._acks)):
+                if wanted and half is not None:
+                    half.renew()
+        finally:
+            self._watch()  # also if only one of them could be had
 
     def close(self, linger_ms: int) -> None:
         """Let go of everything, after at most ``linger_ms`` for what ZeroMQ still holds."""

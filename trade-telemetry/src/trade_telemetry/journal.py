@@ -10,7 +10,6 @@ import errno
 import math
 import mmap
 import secrets
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -54,8 +53,6 @@ class Turn:
     __slots__ = ("free", "waits")
 
     def __init__(self) -> None:
-        if not getattr(sys, "_is_gil_enabled", lambda: True)():
-            raise RuntimeError("trade_telemetry needs the GIL: run Python with PYTHON_GIL=1")
         self.free = None
         self.waits = 0
 

@@ -120,7 +120,7 @@ def encode_header(header: Header) -> bytes:
 def decode_header(page: bytes) -> Header | None:
     """The header in a file's first page, or None when it is damaged or not one.
 
-    Raises UnreadableError for a sound header of a later version.
+    Raises UnreadableError for a sound header of another version.
     """
     fields = page[: _HEADER.size]
     checksum = page[_HEADER.size : WORDS_OFFSET]

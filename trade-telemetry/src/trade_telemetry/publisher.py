@@ -69,7 +69,7 @@ class Publisher:
     A forked child is a new publisher with a new epoch and an empty ring; one that ends by
     ``os._exit``, as those of multiprocessing do, must call ``close()`` itself. Raises
     ConfigurationError for settings that cannot work, never because the sidecar is away. Not for
-    signal handlers.
+    signal handlers and finalizers: they may wait for the thread that they interrupt.
     """
 
     def __init__(
@@ -82,6 +82,8 @@ class Publisher:
         capacity: int = CAPACITY_EVENTS,
         when_full: Literal["refuse", "drop_oldest"] = "refuse",
     ) -> None:
+        if not getattr(sys, "_is_gil_enabled", lambda: True)():
+            raise ConfigurationError("this Python runs without the GIL: set PYTHON_GIL=1")
         check_address("address", address)
         if ack_address == AUTO:
             ack_address = acknowledgement_address(address)
@@ -164,8 +166,8 @@ class Publisher:
         ``side`` is "buy" or "sell"; ``qty`` from 0 to 10¹⁵ units; ``ts`` unix seconds, by default
         now; ``symbol`` 1 to 24 of ``A-Za-z0-9._:/-``; ``price`` above 0. Why one was refused is
         in ``last_refusal``, how many in ``stats()``. Does no I/O, makes no system call, and waits
-        for nothing but other publishing threads. Raises InvalidTradeError for an argument outside
-        the contract; never raises because of delivery.
+        for nothing but other publishing threads, 50 µs at a time. Raises InvalidTradeError for an
+        argument outside the contract; never raises because of delivery.
         """
         # Written for speed: what is plainly within the contract is written at once, as Ring.append
         # would; the rest takes the long way, which comes back here.
@@ -223,12 +225,14 @@ class Publisher:
     ) -> int:
         """Publish what may have to be coerced, is of an instrument not seen yet, or is wrong."""
         trade = check_trade(side, qty, ts, symbol, price, now_s)
-        self._intake.ring.remember(trade.side, trade.symbol)
+        ring = self._intake.ring
+        if (trade.side, trade.symbol) not in ring.instruments:
+            ring.remember(trade.side, trade.symbol)
         return self.publish(trade.side, trade.qty, trade.ts, symbol=trade.symbol, price=trade.price)
 
     @property
     def last_refusal(self) -> RefusalReason | None:
-        """Why the latest refused trade was refused; None as long as none was."""
+        """Why the latest refused trade was, of all threads; None as long as none was."""
         return self._intake.last_refusal
 
     def stats(self) -> PublisherStats:

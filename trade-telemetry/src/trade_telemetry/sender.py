@@ -40,7 +40,7 @@ _log: Final = logging.getLogger(__name__)
 class Sender:
     """Send what the intake takes, and what earlier lives left, until it is settled.
 
-    ``find_leftovers`` takes over the journals that nobody holds: at the start, and every
+    ``find`` takes over the journals that nobody holds: at the start, and every
     ``LEFTOVERS_EVERY_S``. ``undelivered`` says after the end how many plain trades at most were
     given up with ZeroMQ's queue. A program that ends without ``stop`` waits for its senders.
     """
@@ -50,7 +50,7 @@ class Sender:
         connection: Connection,
         stream: Stream | PlainStream,
         intake: Intake,
-        find_leftovers: Callable[[], list[Stream]],
+        find: Callable[[], list[Stream]],
     ) -> None:
         self.stream = stream
         self.leftovers: list[Stream] = []
@@ -60,7 +60,7 @@ class Sender:
         self.undelivered = 0
         self._connection = connection
         self._intake = intake
-        self._find_leftovers = find_leftovers
+        self._find_leftovers = find
         self._look_again_s = 0.0
         self._heard_s = self._renewed_s = time.monotonic()
         self._has_heard = False
@@ -247,6 +247,18 @@ class Sender:
             self.undelivered = min(self.stream.sent, SEND_HIGH_WATER_MARK)
 
 
+def find_leftovers(directory: Path | None, source: str) -> list[Stream]:
+    """What earlier lives left in a journal directory, and nobody sends."""
+    if directory is None:
+        return []
+    found = leftovers(directory, source, _tell_unreadable)
+    return [Stream(source, each, {}, leftover=True) for each in found]
+
+
+def _tell_unreadable(path: Path, problem: str) -> None:
+    _log.warning("a journal of an earlier life: %s: %s", path, problem)
+
+
 def abandon_all() -> None:
     """In a forked child: let go of the parent's senders, whose threads are not here."""
     for sender in _running:
@@ -270,15 +282,3 @@ def _end_all() -> None:
 _running: Final[set[Sender]] = set()
 _inherited: Final[list[Sender]] = []
 atexit.register(_end_all)
-
-
-def find_leftovers(directory: Path | None, source: str) -> list[Stream]:
-    """What earlier lives left in a journal directory, and nobody sends."""
-    if directory is None:
-        return []
-    found = leftovers(directory, source, _tell_unreadable)
-    return [Stream(source, each, {}, leftover=True) for each in found]
-
-
-def _tell_unreadable(path: Path, problem: str) -> None:
-    _log.warning("a journal of an earlier life: %s: %s", path, problem)

@@ -14,8 +14,6 @@ from pathlib import Path
 from statistics import mean
 from typing import Final
 
-import psutil
-
 from trade_telemetry import Publisher
 from trade_telemetry.addresses import acknowledgement_address
 from trading_app.benchmark.child import Child
@@ -88,10 +86,9 @@ def _desk_keys(sidecar: Sidecar, port: int) -> dict[str, str]:
 
 def _idle_percents(process_ids: Sequence[int], seconds: float) -> list[float]:
     """The share of a core that each takes, in these seconds."""
-    processes = [psutil.Process(each) for each in process_ids]
-    began_s, before_s = time.monotonic(), [processor_s(process) for process in processes]
+    began_s, before_s = time.monotonic(), [processor_s(each) for each in process_ids]
     time.sleep(seconds)
-    after_s = [processor_s(process) for process in processes]
+    after_s = [processor_s(each) for each in process_ids]
     elapsed_s = time.monotonic() - began_s
     return [
         (after - before) / elapsed_s * 100 for after, before in zip(after_s, before_s, strict=True)

@@ -131,13 +131,13 @@ def filled(account: Account, events: int) -> _Values:
     """A full ring, filled while the sidecar stands still: events a second, and processor time."""
     with account.paused(), _bot(account, "fill", events) as child:
         child.hear(account.check)
-        processes = (psutil.Process(child.process_id), account.process)
-        before_s = [processor_s(process) for process in processes]
+        processes = (child.process_id, account.process.pid)
+        before_s = [processor_s(each) for each in processes]
         child.say()
         child.hear(account.check)
         account.process.resume()
         found = msgspec.json.decode(child.hear(account.check), type=bot.Filled)
-        spent_s = [processor_s(process) for process in processes]
+        spent_s = [processor_s(each) for each in processes]
         account.give(events)
         child.say()
     bot_s, sidecar_s = (
