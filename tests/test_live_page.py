@@ -91,20 +91,23 @@ def test_the_keys_of_the_ticket_are_dead_on_this_page_and_the_ticket_is_kept(app
     page.goto(apps.desk_url)
     expect(page.get_by_text("all publishers")).to_be_visible(timeout=30_000)  # it is all there
     field = page.get_by_label("Quantity", exact=True)
+    counted = page.get_by_text(re.compile(r"✓\s*\d+\s*(µs|ms|s)"))
     field.fill("3.5")
     field.press("Enter")
+    page.keyboard.press("b")
+    expect(counted).to_have_count(1, timeout=20_000)  # so the desk has heard of the quantity
     page.get_by_role("link", name="Live", exact=True).click()
     expect(page.locator(".ta-answer")).to_be_visible(timeout=30_000)
     expect(field).to_have_count(0)  # the other page is gone, with its keys
     for key in ("b", "s", "q"):
         page.keyboard.press(key)
-    expect(page.get_by_text("no trade has come yet")).to_be_visible(timeout=20_000)
+    expect(page.get_by_text("volume 3.5")).to_be_visible(timeout=20_000)
     page.get_by_role("link", name="Trade").click()
     expect(field).to_have_value("3.5", timeout=30_000)
     page.keyboard.press("b")
-    expect(page.get_by_text(re.compile(r"✓\s*\d+\s*(µs|ms|s)"))).to_be_visible(timeout=20_000)
-    assert totals(apps) == {"buy": 1, "sell": 0}
-    expect(page.get_by_text("volume 3.5")).to_be_visible()
+    expect(counted).to_have_count(2, timeout=20_000)
+    assert totals(apps) == {"buy": 2, "sell": 0}
+    expect(page.get_by_text("volume 7")).to_be_visible()
 
 
 def test_a_sidecar_that_left_and_came_back_leaves_a_gap_and_goes_on(start_apps, new_page):

@@ -115,7 +115,7 @@ class Ring(Retained):
 
         ``Publisher.publish`` does the same without calling it, for speed.
         """
-        instrument, seed = self.remember(trade.side, trade.symbol)
+        instrument, seed = self.instrument(trade.side, trade.symbol)
         self.turn.take()
         try:
             seq = self.head + 1
@@ -132,8 +132,11 @@ class Ring(Retained):
         finally:
             self.turn.free = None
 
-    def remember(self, side: str, symbol: str | None) -> tuple[bytes, int]:
+    def instrument(self, side: str, symbol: str | None) -> tuple[bytes, int]:
         """An instrument as in a slot, and the checksum after it; kept in ``instruments``."""
+        known = self.instruments.get((side, symbol))
+        if known is not None:
+            return known
         if len(self.instruments) >= INSTRUMENTS_REMEMBERED:
             self.instruments = {}
         packed = INSTRUMENT.pack(side == "sell", (symbol or "").encode())

@@ -225,9 +225,7 @@ class Publisher:
     ) -> int:
         """Publish what may have to be coerced, is of an instrument not seen yet, or is wrong."""
         trade = check_trade(side, qty, ts, symbol, price, now_s)
-        ring = self._intake.ring
-        if (trade.side, trade.symbol) not in ring.instruments:
-            ring.remember(trade.side, trade.symbol)
+        self._intake.ring.instrument(trade.side, trade.symbol)  # known from now on
         return self.publish(trade.side, trade.qty, trade.ts, symbol=trade.symbol, price=trade.price)
 
     @property

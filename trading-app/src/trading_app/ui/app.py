@@ -29,7 +29,6 @@ def main() -> None:
         page_title=page.title, page_icon=str(ICON), layout="wide", menu_items={"About": ABOUT}
     )
     st.html(style_sheet())
-    trade.keep_ticket()
     with st.container(horizontal=True, key="pages"):
         for each in pages:
             if each is page:

@@ -45,13 +45,6 @@ def show(desk: Desk) -> None:
     _tell_form_trade()
 
 
-def keep_ticket() -> None:
-    """Keep what the ticket says while another page is open: Streamlit forgets what is not drawn."""
-    for field in TICKET:
-        if field in st.session_state:
-            st.session_state[field] = st.session_state[field]
-
-
 @st.fragment(run_every=REDRAW_S)
 def _status_line(desk: Desk) -> None:
     st.html(components.status_line(desk.look()))
@@ -67,8 +60,11 @@ def _publishers(desk: Desk) -> None:
 def _ticket(desk: Desk) -> None:
     """Draw the ticket; the buttons' callbacks run before anything else of the next run."""
     with st.container(border=True, key="panel-ticket", gap="small"):
+        # Streamlit forgets what a page does not draw, so what the ticket says is kept besides.
+        kept = st.session_state.get("ticket", {"quantity": 1.0})
+        for field, value in kept.items():
+            st.session_state.setdefault(field, value)
         st.selectbox("Symbol", SYMBOLS, key="symbol", accept_new_options=True)
-        st.session_state.setdefault("quantity", 1.0)
         st.number_input(
             "Quantity",
             min_value=0.0,
@@ -80,6 +76,7 @@ def _ticket(desk: Desk) -> None:
         st.number_input(
             "Price", value=None, min_value=0.0, format="%.10g", key="price", placeholder="optional"
         )
+        st.session_state["ticket"] = {field: st.session_state[field] for field in TICKET}
         with st.container(horizontal=True, gap="small"):
             for side, key in (("buy", "B"), ("sell", "S")):
                 st.button(
