@@ -153,7 +153,9 @@ def test_whole_messages_are_bounded_while_nothing_is_taken(free_ports, monkeypat
         come_round(lambda: time.monotonic() > again_s)
         assert count_ended() == 3
         assert inbox.connections.read_bytes() < 1_000
-        come_round(lambda: inbox.receive(ledger) or ledger.uncommitted > 500)  # of 900
+        monkeypatch.setattr(inbox_module, "HELD_BYTES_MAX", 1_000 * MIB)
+        held_frames = 3 + 3 * (inbox_module.RECEIVE_HIGH_WATER_MARK + 1)
+        come_round(lambda: inbox.receive(ledger) or ledger.uncommitted > held_frames)  # of 900
 
 
 def test_endless_messages_of_many_peers_are_bounded_together(sidecar):
