@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 import signal
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -213,7 +214,10 @@ def older_journal(stage: Stage) -> None:
     if bot.journal_dir is None or bot.life is None or bot.life.epoch is None:
         return
     present = [j.path for j in read_journals(bot.journal_dir, bot.kind.source)]
-    copies = {path: path.read_bytes() for path in present}
+    copies = {}
+    for path in present:
+        with suppress(FileNotFoundError):  # a leftover that the bot has just settled
+            copies[path] = path.read_bytes()
     pause_s(dice, 0.4)
     journal = _kill_for_journal(stage, bot)
     if journal is not None and journal.path in copies:
