@@ -84,6 +84,22 @@ def test_what_has_arrived_is_drained_when_it_is_stopped(receiver, new_push):
     assert receiver.snapshot.applied == 10_000
 
 
+@pytest.mark.parametrize("last_has_stamp", [True, False])
+def test_the_last_trade_is_the_last_that_came(receiver, new_push, last_has_stamp):
+    push = new_push()
+    push.send(PLAIN)
+    until(lambda: receiver.snapshot.applied == 1)
+    hold = Hold(receiver)  # so that the next two are taken in one turn
+    trades = [PLAIN, PLAIN.replace(b"}", b',"src":"bot","epoch":1,"seq":1}')]
+    for ts, trade in enumerate(trades if last_has_stamp else reversed(trades), 2):
+        push.send(trade.replace(b'"ts":1', f'"ts":{ts}'.encode()))
+    until(lambda: receiver._inbox.poll(0))
+    hold.let_go()
+    until(lambda: receiver.snapshot.applied == 3)
+    assert receiver.snapshot.last_trade_ts_s == 3
+    assert [trade.ts for _, trade, _ in receiver.snapshot.recent] == [1, 2, 3]
+
+
 def test_connections_above_the_cap_are_closed_and_those_within_go_on(
     receiver, new_push, monkeypatch
 ):

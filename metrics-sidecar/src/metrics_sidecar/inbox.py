@@ -103,6 +103,9 @@ class Inbox:
                     if isinstance(message, Trade) and message.src is None:
                         plain.append(message)
                         continue
+                    if plain:  # first: the last one counted is the last one that came
+                        ledger.apply_plain(plain, now_s)
+                        plain.clear()
                     ledger.take(message, now_s)
                 if now_s > until_s:
                     break
