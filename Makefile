@@ -1,6 +1,7 @@
 # The door. `make` alone lists the targets. Needs python3 (3.11 or newer), make and git.
 
 export SIDECAR_COMMIT ?= $(shell git rev-parse --short HEAD 2>/dev/null || echo unknown)
+export MARKET_COMMIT ?= $(SIDECAR_COMMIT)
 BIN := .venv/bin
 APPS := @$(BIN)/python tools/apps.py
 PYTEST := $(BIN)/python -m pytest
@@ -12,17 +13,19 @@ help: ## list the targets
 
 ## run
 
-.PHONY: apps-up apps-dev apps-stop demo sidecar-up webapp-up api-up open logs doctor
-apps-up: install ## set up, start both apps, print the addresses; Ctrl-C ends them
+.PHONY: apps-up apps-dev apps-stop demo sidecar-up market-up webapp-up api-up open logs doctor
+apps-up: install ## set up, start the three apps, print the addresses; Ctrl-C ends them
 	$(APPS) up
 apps-dev: install ## the same, and restart or reload on every change of a source file
 	$(APPS) dev
 apps-stop: install ## end a running apps-up from another terminal
 	$(APPS) stop
-demo: install ## both apps and a lively stream of trades, on temporary state, until Ctrl-C
+demo: install ## the apps and a lively stream of trades, on temporary state, until Ctrl-C
 	@$(BIN)/python tools/demo.py $(ARGS)
 sidecar-up: install ## only the sidecar
 	@$(BIN)/metrics-sidecar
+market-up: install ## only the market
+	@$(BIN)/market-engine
 webapp-up: install ## only the desk
 	@$(BIN)/trading-app
 api-up: install ## the desk's optional HTTP endpoint
@@ -88,7 +91,7 @@ format: install ## mend what lint and format can mend
 ## measure
 
 BENCHMARK := @$(BIN)/python -m trading_app.benchmark
-.PHONY: benchmark benchmark-burst benchmark-sustained benchmark-profile benchmark-peers benchmark-receiving benchmark-compare soak
+.PHONY: benchmark benchmark-burst benchmark-sustained benchmark-profile benchmark-peers benchmark-receiving benchmark-compare soak benchmark-market soak-market
 benchmark: install ## what telemetry costs a bot, against its peers, in about two minutes: table, JSON, HTML report
 	$(BENCHMARK) suite $(ARGS)
 benchmark-burst: install ## only 100,000 trades at once, beside as many bare sends
@@ -106,3 +109,7 @@ benchmark-compare: install ## what changed beyond the noise since BASE=some.json
 	$(BENCHMARK) compare $(BASE) $(NEW)
 soak: install ## ten minutes at 10,000 trades a second: does anything grow?
 	@$(BIN)/python tools/soak.py $(ARGS)
+benchmark-market: install ## how fast a recorded day goes through parser, analytics and storage (ARGS=--profile)
+	@$(BIN)/python tools/market_benchmark.py $(ARGS)
+soak-market: install ## ten minutes at 10,000 market events a second: all stored, nothing grows, nothing late?
+	@$(BIN)/python tools/market_soak.py $(ARGS)

@@ -15,7 +15,7 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -91,9 +91,10 @@ class Apps:
     """A run of `make TARGET` in a session of its own, on free ports, with a folder of its own."""
 
     def __init__(self, folder: Path, target: str, **environment: str) -> None:
-        ports = {name: free_port() for name in ("desk", "sidecar", "zmq", "api")}
+        ports = {name: free_port() for name in ("desk", "sidecar", "zmq", "api", "market")}
         self.desk_url = f"http://127.0.0.1:{ports['desk']}"
         self.sidecar_url = f"http://127.0.0.1:{ports['sidecar']}"
+        self.market_url = f"http://127.0.0.1:{ports['market']}"
         self.zmq_address = f"tcp://127.0.0.1:{ports['zmq']}"
         self.run_dir = str(folder / "run")
         self.environment = ENVIRONMENT | {
@@ -106,6 +107,9 @@ class Apps:
             "SIDECAR_ZMQ_BIND": self.zmq_address,
             "SIDECAR_STATE_DIR": str(folder / "state/metrics-sidecar"),
             "WEBAPP_JOURNAL_DIR": str(folder / "state/trading-app"),
+            "MARKET_URL": self.market_url,
+            "MARKET_HTTP_PORT": str(ports["market"]),
+            "MARKET_DATABASE_URL": f"sqlite:///{folder}/state/market-engine/market.db",
             **environment,
         }
         self.output_path = folder / "output.txt"
@@ -211,15 +215,22 @@ class Prometheus:
     """A real Prometheus with our configuration and rules, scraping sidecars every second.
 
     ``targets`` is the file of targets that Prometheus watches: `scrape` changes it while it runs.
+    ``engine_urls`` are market engines, scraped as well.
     """
 
-    def __init__(self, program: str, folder: Path, *sidecar_urls: str) -> None:
+    def __init__(
+        self, program: str, folder: Path, *sidecar_urls: str, engine_urls: Sequence[str] = ()
+    ) -> None:
         self.url = f"http://127.0.0.1:{free_port()}"
         config = folder / "prometheus"
         shutil.copytree(ROOT / "infra/prometheus", config, ignore=shutil.ignore_patterns("tests"))
         self._targets = config / "targets/sidecar.json"
         self._targets.parent.mkdir()
         self.scrape(*sidecar_urls)
+        if engine_urls:
+            engines = [url.removeprefix("http://") for url in engine_urls]
+            market = self._targets.with_name("market.json")
+            market.write_text(json.dumps([{"targets": engines}]))
         self.log_path = folder / "prometheus.log"
         with self.log_path.open("w") as log:
             self.process = subprocess.Popen(

@@ -51,7 +51,8 @@ def test_the_page_of_metrics_names_each_one_that_is_served_and_no_other(apps):
         name = f"{family.name}_total" if family.type == "counter" else family.name
         labels = {label for sample in family.samples for label in sample.labels} - {"le"}
         served[name] = (family.type, labels)
-    rows = re.findall(r"^\| `(\w+)(?:\{([\w,]+)\})?` \| (\w+) \|", read("docs/metrics.md"), re.M)
+    page = read("docs/metrics.md").split("## The market engine")[0]  # proven in test_market_board
+    rows = re.findall(r"^\| `(\w+)(?:\{([\w,]+)\})?` \| (\w+) \|", page, re.M)
     written = {name: (kind, set(labels.split(",")) - {""}) for name, labels, kind in rows}
     assert written == served
 
@@ -76,19 +77,28 @@ def test_the_page_of_the_contract_names_each_reason_and_no_other():
 def test_the_sample_of_the_settings_names_each_key_with_its_default():
     from tools.infra_settings import Settings as Infra  # noqa: PLC0415
 
-    from metrics_sidecar.settings import Settings as Sidecar  # noqa: PLC0415 - named alike
+    from market_engine.settings import Settings as Market  # noqa: PLC0415 - named alike
+    from metrics_sidecar.settings import Settings as Sidecar  # noqa: PLC0415
     from trading_app.settings import Settings as Desk  # noqa: PLC0415
 
     written = dict(re.findall(r"^#?([A-Z_]+)=(.*)$", read(".env.sample"), re.MULTILINE))
     expected = {}
-    for settings in (Sidecar, Desk, Infra):
+    for settings in (Sidecar, Desk, Market, Infra):
         for name, field in settings.model_fields.items():
             prefix = settings.model_config.get("env_prefix", "")
             default = field.default
             if hasattr(default, "get_secret_value"):
                 default = default.get_secret_value()
-            expected[str(field.validation_alias or f"{prefix}{name}".upper())] = str(default)
-    del expected["SIDECAR_COMMIT"]  # set by the Makefile, not by people
+            text = (
+                ""
+                if default in (None, ())
+                else f"{default:g}"
+                if (isinstance(default, float))
+                else str(default)
+            )
+            expected[str(field.validation_alias or f"{prefix}{name}".upper())] = text
+    for key in ("SIDECAR_COMMIT", "MARKET_COMMIT"):
+        del expected[key]  # set by the Makefile, not by people
     assert written == expected
 
 

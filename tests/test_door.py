@@ -38,6 +38,9 @@ def run(
     )
 
 
+APPS = ("metrics-sidecar", "market-engine", "trading-app")
+
+
 def complaint(result: subprocess.CompletedProcess[str]) -> str:
     """The one line with which a command of tools/apps.py failed."""
     assert result.returncode != 0
@@ -57,27 +60,34 @@ def is_free(url: str) -> bool:
 def test_a_run_prints_the_addresses_and_ctrl_c_leaves_nothing_running(start_apps, target):
     apps = start_apps(target)
     apps.wait_for("The desk is up.")
-    for address in (apps.desk_url, f"{apps.sidecar_url}/metrics", apps.zmq_address):
+    for address in (
+        apps.desk_url,
+        f"{apps.sidecar_url}/metrics",
+        f"{apps.market_url}/docs",
+        apps.zmq_address,
+    ):
         assert address in apps.output()
-    reloads = [
-        "--reload" in apps.app(name).cmdline() for name in ("metrics-sidecar", "trading-app")
-    ]
-    assert reloads == [target == "apps-dev"] * 2
+    reloads = ["--reload" in apps.app(name).cmdline() for name in APPS]
+    assert reloads == [target == "apps-dev"] * 3
     assert apps.press_ctrl_c() == []
-    assert all(is_free(url) for url in (apps.desk_url, apps.sidecar_url, apps.zmq_address))
+    urls = (apps.desk_url, apps.sidecar_url, apps.market_url, apps.zmq_address)
+    assert all(is_free(url) for url in urls)
     assert "Traceback" not in apps.output()
 
 
 def test_apps_that_never_become_healthy_end_the_run_with_an_error(start_apps):
     apps = start_apps(HEALTHY_WITHIN_S="0")
     assert apps.process.wait(30) != 0
-    assert "apps: metrics-sidecar and trading-app not healthy within 0 s" in apps.output()
+    assert (
+        "apps: metrics-sidecar and market-engine and trading-app not healthy within 0 s"
+        in apps.output()
+    )
     assert re.search(r"apps-up\] Error 1$", apps.output(), re.MULTILINE)
     assert until(lambda: apps.family() == [], what="the end of every process")
 
 
 def test_apps_that_do_not_listen_any_more_are_killed(apps):
-    for name in ("metrics-sidecar", "trading-app"):
+    for name in APPS:
         apps.app(name).suspend()
     assert apps.press_ctrl_c() == []
 
@@ -108,7 +118,7 @@ def test_a_runner_that_is_killed_takes_its_apps_with_it(apps, start_apps):
 
 
 def test_what_a_killed_run_left_is_named_by_apps_up_and_ended_by_apps_stop(apps, start_apps):
-    left = {apps.app("metrics-sidecar"), apps.app("trading-app")}
+    left = {apps.app(name) for name in APPS}
     for process in set(apps.family()) - left:
         process.kill()
     refusal = complaint(make("apps-up", **apps.environment))
@@ -142,8 +152,7 @@ def test_a_number_in_a_stale_lock_file_is_never_signalled(tmp_path):
 
 def test_another_runs_processes_are_left_alone(apps, tmp_path):
     assert make("apps-stop", RUN_DIR=str(tmp_path)).stdout == "apps: nothing is running\n"
-    assert apps.app("metrics-sidecar").is_running()
-    assert apps.app("trading-app").is_running()
+    assert all(apps.app(name).is_running() for name in APPS)
 
 
 def test_a_second_run_is_refused_with_the_way_to_end_the_first(apps):
@@ -160,7 +169,9 @@ def test_one_app_that_dies_ends_the_run_with_an_error(apps):
     assert psutil.wait_procs(family, timeout=10)[1] == []
 
 
-@pytest.mark.parametrize("key", ["WEBAPP_HTTP_PORT", "SIDECAR_HTTP_PORT", "SIDECAR_ZMQ_BIND"])
+@pytest.mark.parametrize(
+    "key", ["WEBAPP_HTTP_PORT", "SIDECAR_HTTP_PORT", "MARKET_HTTP_PORT", "SIDECAR_ZMQ_BIND"]
+)
 def test_a_taken_port_is_one_line_that_names_the_key(tmp_path, key):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -178,12 +189,13 @@ def test_a_taken_port_is_one_line_that_names_the_key(tmp_path, key):
     [
         ("SIDECAR_HTTP_HOST", "192.0.2.1"),
         ("WEBAPP_HTTP_HOST", "192.0.2.1"),
+        ("MARKET_HTTP_HOST", "192.0.2.1"),
         ("WEBAPP_HTTP_HOST", "nosuch.invalid"),
         ("SIDECAR_ZMQ_BIND", "192.0.2.1"),
     ],
 )
 def test_a_host_that_is_not_this_machine_is_one_line_that_names_the_key(tmp_path, key, host):
-    ports = ("WEBAPP_HTTP_PORT", "SIDECAR_HTTP_PORT")
+    ports = ("WEBAPP_HTTP_PORT", "SIDECAR_HTTP_PORT", "MARKET_HTTP_PORT")
     environment = {name: str(free_port()) for name in ports}
     environment["SIDECAR_ZMQ_BIND"] = f"tcp://127.0.0.1:{free_port()}"
     environment[key] = f"tcp://{host}:{free_port()}" if key == "SIDECAR_ZMQ_BIND" else host
@@ -260,7 +272,7 @@ def test_no_python_at_all_is_one_line_with_the_cure(new_checkout):
 @pytest.fixture
 def pretend_checkout(new_checkout):
     """A checkout with nothing to install, and a uv that only makes a link and notes its call."""
-    for name in ("trade-telemetry", "metrics-sidecar", "trading-app"):
+    for name in ("trade-telemetry", "metrics-sidecar", "trading-app", "market-engine"):
         (new_checkout / name).mkdir()
         (new_checkout / name / "pyproject.toml").touch()
     (new_checkout / "requirements.lock").touch()

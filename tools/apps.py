@@ -52,7 +52,7 @@ def up(*, reload: bool) -> int:
         log.truncate(0)
         environment = {"APPS_RUN": str(RUN_DIR), "APPS_FLAGS": "--reload" if reload else ""}
         if endpoints.sidecar.log_format == "auto" and sys.stdout.isatty():
-            environment["SIDECAR_LOG_FORMAT"] = "console"
+            environment |= {"SIDECAR_LOG_FORMAT": "console", "MARKET_LOG_FORMAT": "console"}
         return _run(log, os.environ | {"PYTHONUNBUFFERED": "1"} | environment)
 
 
@@ -182,9 +182,10 @@ def announce() -> int:
         time.sleep(0.1)
     print(
         f"\n  The desk is up.\n\n"
-        f"    Trade       {endpoints.desk_url}\n"
+        f"    Desk        {endpoints.desk_url}\n"
         f"    Metrics     {endpoints.sidecar_url}/metrics\n"
         f"    Health      {endpoints.sidecar_url}/health\n"
+        f"    Market      {endpoints.market_url}/docs\n"
         f"    Trades to   {endpoints.sidecar.zmq_bind}\n\n"
         f"  Ctrl-C ends it.\n",
         flush=True,

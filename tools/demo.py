@@ -128,11 +128,12 @@ def _running_bots(address: str, options: argparse.Namespace) -> Iterator[list[_B
 
 @contextlib.contextmanager
 def _running_apps(folder: Path) -> Iterator[subprocess.Popen[str]]:
-    """Both apps, as ``make apps-up`` runs them, with a run folder and state of their own."""
+    """The apps, as ``make apps-up`` runs them, with a run folder and state of their own."""
     environment = {
         "RUN_DIR": str(folder / "run"),
         "SIDECAR_STATE_DIR": str(folder / "state/metrics-sidecar"),
         "WEBAPP_JOURNAL_DIR": str(folder / "state/trading-app"),
+        "MARKET_DATABASE_URL": f"sqlite:///{folder}/state/market-engine/market.db",
         "APPS_PARENT": str(os.getpid()),
     }
     apps = subprocess.Popen(

@@ -60,9 +60,13 @@ def examine() -> list[Finding]:
 
 def _unknown_keys(endpoints: Endpoints) -> list[Finding]:
     """Keys that look like ours and that nobody reads: most likely misspelt."""
-    known = {"SIDECAR_URL"}
+    known = {"SIDECAR_URL", "MARKET_URL"}
     known |= {str(field.validation_alias) for field in InfraSettings.model_fields.values()}
-    for prefix, settings in (("SIDECAR_", endpoints.sidecar), ("WEBAPP_", endpoints.desk)):
+    for prefix, settings in (
+        ("SIDECAR_", endpoints.sidecar),
+        ("WEBAPP_", endpoints.desk),
+        ("MARKET_", endpoints.market),
+    ):
         known |= {f"{prefix}{name}".upper() for name in type(settings).model_fields}
     lines = Path(".env").read_text("utf-8").splitlines() if Path(".env").exists() else []
     keys = {line.partition("=")[0].removeprefix("export ").strip() for line in lines}

@@ -9,6 +9,9 @@ import urllib.error
 import urllib.request
 from typing import NamedTuple
 
+from market_engine.errors import SettingsError as MarketSettingsError
+from market_engine.settings import Settings as MarketSettings
+from market_engine.settings import load_settings as load_market
 from metrics_sidecar.settings import Settings as SidecarSettings
 from metrics_sidecar.settings import SettingsError as SidecarSettingsError
 from metrics_sidecar.settings import load_settings as load_sidecar
@@ -44,7 +47,8 @@ class Endpoints:
         try:
             self.desk: DeskSettings = load_desk()
             self.sidecar: SidecarSettings = load_sidecar()
-        except (SidecarSettingsError, DeskSettingsError) as error:
+            self.market: MarketSettings = load_market()
+        except (SidecarSettingsError, DeskSettingsError, MarketSettingsError) as error:
             raise ProblemError(str(error)) from None
 
     @property
@@ -58,21 +62,28 @@ class Endpoints:
         return f"http://{_reachable(self.sidecar.http_host)}:{self.sidecar.http_port}"
 
     @property
+    def market_url(self) -> str:
+        """Where the engine serves its API."""
+        return f"http://{_reachable(self.market.http_host)}:{self.market.http_port}"
+
+    @property
     def health_urls(self) -> dict[str, str]:
         """What answers 200 when an app is healthy, by app."""
         return {
             "metrics-sidecar": f"{self.sidecar_url}/health",
+            "market-engine": f"{self.market_url}/health/ready",
             "trading-app": f"{self.desk_url}/_stcore/health",
         }
 
     def listeners(self) -> list[Listener]:
         """Each port that must be free."""
-        sidecar, desk = self.sidecar, self.desk
+        sidecar, desk, market = self.sidecar, self.desk, self.market
         found = [
             Listener(
                 sidecar.http_host, sidecar.http_port, "SIDECAR_HTTP_HOST", "SIDECAR_HTTP_PORT"
             ),
             Listener(desk.http_host, desk.http_port, "WEBAPP_HTTP_HOST", "WEBAPP_HTTP_PORT"),
+            Listener(market.http_host, market.http_port, "MARKET_HTTP_HOST", "MARKET_HTTP_PORT"),
         ]
         interfaces = {name for _, name in socket.if_nameindex()}
         for key, address in (

@@ -24,8 +24,10 @@ lock() { # lock FILE ARGUMENTS...: compile into FILE
 
 MODE=${1:-}
 lock requirements.lock --group dev --group trading-app/pyproject.toml:benchmark \
-    trade-telemetry/pyproject.toml metrics-sidecar/pyproject.toml trading-app/pyproject.toml
-for project in trade-telemetry metrics-sidecar trading-app; do
+    --group market-engine/pyproject.toml:test \
+    trade-telemetry/pyproject.toml metrics-sidecar/pyproject.toml trading-app/pyproject.toml \
+    market-engine/pyproject.toml
+for project in trade-telemetry metrics-sidecar trading-app market-engine; do
     lock "$project/requirements.lock" "$project/pyproject.toml"
 done
 exit $stale

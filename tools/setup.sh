@@ -6,7 +6,7 @@ set -eu
 UV_VERSION=0.13.8
 ASKED_FOR=${PYTHON:-}
 PYTHON=${PYTHON:-python3}
-PROJECTS="trade-telemetry metrics-sidecar trading-app"
+PROJECTS="trade-telemetry metrics-sidecar trading-app market-engine"
 cd "$(dirname "$0")/.."
 
 die() { echo "setup: $*" >&2; exit 1; }

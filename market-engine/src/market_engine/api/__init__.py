@@ -1,0 +1,1 @@
+"""What others are told: HTTP, websocket, server-sent events, and /metrics."""

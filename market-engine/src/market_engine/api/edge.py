@@ -1,0 +1,98 @@
+"""The outermost layer: bodies are bounded, requests are counted, connections can be cut.
+
+Knows nothing of what the application does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from fastapi import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from market_engine.api.errors import error_response
+from market_engine.api.figures import Figures
+
+BODY_BYTES_MAX: Final = 65_536
+OTHER: Final = "other"
+"""The route of requests that fit none."""
+_CUT: Final = "market_engine.cut"
+
+
+class Edge:
+    """ASGI around an application."""
+
+    def __init__(self, app: ASGIApp, figures: Figures) -> None:
+        self._app = app
+        self._figures = figures
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """As ASGI has it."""
+        if scope["type"] == "http":
+            await self._http(scope, receive, send)
+        else:
+            scope[_CUT] = _cut(receive)
+            await self._app(scope, receive, send)
+
+    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope[_CUT] = _cut(receive)
+        status = 500
+
+        async def counted(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            if _stated_bytes(scope) > BODY_BYTES_MAX:
+                message = f"The body is over {BODY_BYTES_MAX:,} bytes, the limit: send less."
+                await error_response(413, "too_large", message)(scope, receive, counted)
+            else:
+                await self._app(scope, _bounded(receive), counted)
+        finally:
+            route = getattr(scope.get("route"), "path", OTHER)
+            self._figures.requests[route, f"{status // 100}xx"] += 1
+
+
+def cut_of(scope: Scope) -> Callable[[], None]:
+    """What ends a connection at once, whatever is still to be sent on it."""
+    found: Callable[[], None] = scope.get(_CUT, _nothing)
+    return found
+
+
+def _bounded(receive: Receive) -> Receive:
+    """For bodies that do not say how long they are."""
+    taken = 0
+
+    async def bounded() -> Message:
+        nonlocal taken
+        message = await receive()
+        taken += len(message.get("body", b""))
+        if taken > BODY_BYTES_MAX:
+            raise HTTPException(413)
+        return message
+
+    return bounded
+
+
+def _stated_bytes(scope: Scope) -> int:
+    for name, value in scope["headers"]:
+        if name == b"content-length" and value.isdigit():
+            return int(value)
+    return 0
+
+
+def _cut(receive: Receive) -> Callable[[], None]:
+    """The server's transport, where the server is uvicorn: ASGI itself can only end politely.
+
+    A polite end waits until what was written is read, and some do not read.
+    """
+    transport = getattr(getattr(receive, "__self__", None), "transport", None)
+    abort: Callable[[], None] = getattr(transport, "abort", _nothing)
+    return abort
+
+
+def _nothing() -> None:
+    """Where there is no connection of ours."""

@@ -1,0 +1,1 @@
+"""What carries messages between the parts; in this process, or later a broker."""

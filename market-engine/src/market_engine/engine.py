@@ -1,0 +1,214 @@
+"""The running engine: one feed, its pipeline, and who is told; started and stopped as one.
+
+Three threads: the feed's, in which the pipeline runs; the writer's; and retention's. Who serves
+HTTP reads the view and the bus. Everything is handed in or made in ``start``; nothing before.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+
+import msgspec
+import structlog
+
+from market_engine.bus.base import Full, Subscription
+from market_engine.bus.memory import InProcessBus
+from market_engine.errors import BusError, MarketError
+from market_engine.events import Event, Notice, NoticeKind
+from market_engine.feeds.base import Feed
+from market_engine.feeds.recorder import Recorder
+from market_engine.making import Made, make_feed, pipeline_config
+from market_engine.pipeline import Output, Pipeline
+from market_engine.restore import newest_trades, restore
+from market_engine.routing import publish
+from market_engine.schedule import Schedule
+from market_engine.settings import Settings
+from market_engine.storage.batches import BatchWriter
+from market_engine.storage.database import Database
+from market_engine.storage.market_store import MarketStore
+from market_engine.storage.retention import KeptDays, Retention
+from market_engine.storage.writer import WRITER_TOPICS, Writer
+from market_engine.view import MarketView
+
+WRITER_MESSAGES_MAX = 50_000
+"""So many messages wait for the writer; then the feed waits."""
+RETRY_S = 30.0
+"""After a feed that could not go on."""
+
+
+class EngineStatus(msgspec.Struct, frozen=True):
+    """How the engine is."""
+
+    feed: str
+    venue: str
+    running: bool
+    connected: bool | None
+    """None where the feed has not said."""
+    failure: str | None
+    """Why no event comes, where that is known."""
+    schedule_open: bool
+    next_change_ns: int | None
+    started_ns: int
+    busy_s: float
+    """Spent by the thread that runs the feed, outside of the feed itself."""
+
+
+class Engine:
+    """Everything that runs; ``start`` once, ``stop`` once."""
+
+    def __init__(self, settings: Settings, schedule: Schedule | None = None) -> None:
+        self.settings = settings
+        self.schedule = schedule or Schedule()
+        self.bus = InProcessBus()
+        self.feed: Feed | None = None
+        self.recorder: Recorder | None = None
+        self._log = structlog.get_logger("engine")
+        self._stopping = threading.Event()
+        self._failure: str | None = None
+        self._connected: bool | None = None
+        self._busy_s = 0.0
+        self._running = False
+        self._started_ns = 0
+        self._thread = threading.Thread(target=self._run, name="feed", daemon=True)
+
+    def start(self) -> None:
+        """Open the store, go on from what is in it, and run the feed; raises MarketError."""
+        settings = self.settings
+        made = make_feed(settings, {})
+        self.database = Database(settings.database_url)
+        try:
+            self.store = MarketStore(self.database)
+            self._compose(made)
+        except MarketError:
+            self.database.close()
+            raise
+        self.writer.start()
+        self.retention.start()
+        self._started_ns = time.time_ns()
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the feed, store what it gave, and close; within about ten seconds."""
+        self._stopping.set()
+        if self.feed is not None:
+            self.feed.stop()
+        if self._thread.ident is not None:
+            self._thread.join(5)
+        if not self.writer.stop(5):
+            self._log.error("not everything was stored", cure="the feed is asked for it again")
+        self.bus.close()
+        self.retention.stop()
+        if self.recorder is not None:
+            self.recorder.close()
+        self.database.close()
+
+    def status(self) -> EngineStatus:
+        """Now; from any thread."""
+        now_ns = time.time_ns()
+        gated = self.settings.feed == "binance"
+        return EngineStatus(
+            self.settings.feed,
+            self.view.venue,
+            self._running,
+            self._connected,
+            self._failure,
+            not gated or self.schedule.is_open(now_ns),
+            self.schedule.next_change_ns(now_ns) if gated else None,
+            self._started_ns,
+            self._busy_s,
+        )
+
+    def _compose(self, made: Made) -> None:
+        kept = newest_trades(self.store, made.venue, made.symbols)
+        self.pipeline = Pipeline(made.venue, made.symbols, pipeline_config(made), kept)
+        self.view = MarketView(self.pipeline, made.symbols)
+        self.subscription: Subscription = self.bus.subscribe(
+            WRITER_TOPICS, "writer", WRITER_MESSAGES_MAX, Full.WAIT
+        )
+        self.writer = Writer(BatchWriter(self.database, made.kinds), self.subscription)
+        days = KeptDays(
+            trades=self.settings.trades_days or None, metrics=self.settings.metrics_days or None
+        )
+        self.retention = Retention(self.database, days)
+        began_s = time.monotonic()
+        self.kinds = {symbol: kind for (_, symbol), kind in made.kinds.items()}
+        self._restored = restore(self.store, self.pipeline, self.view, kept)
+        if kept:
+            self._log.info(
+                "going on from what was kept",
+                symbols=len(kept),
+                took_s=round(time.monotonic() - began_s, 1),
+            )
+
+    def _run(self) -> None:
+        self._tell(self._restored)
+        while not self._stopping.is_set():
+            if self._await_window():
+                self._run_feed()
+                if self.settings.feed == "replay" and self._failure is None:
+                    return
+
+    def _await_window(self) -> bool:
+        """Wait until live data may be taken; False when the engine stops before."""
+        if self.settings.feed != "binance" or self.schedule.is_open(time.time_ns()):
+            return True
+        self._take([Notice(NoticeKind.CLOSED, time.time_ns(), detail="the ingestion window")])
+        while not self._stopping.wait(1.0):
+            if self.schedule.is_open(time.time_ns()):
+                self._take([Notice(NoticeKind.OPENED, time.time_ns())])
+                return True
+        return False
+
+    def _run_feed(self) -> None:
+        last_ids = {
+            each.symbol: each.last_id for each in self.view.health() if each.last_id is not None
+        }
+        made = make_feed(self.settings, last_ids)
+        self.feed, self.recorder = made.feed, made.recorder
+        self._running, self._failure = True, None
+        if self._stopping.is_set():
+            return
+        closer = threading.Thread(target=self._end_with_window, args=(made.feed,), daemon=True)
+        closer.start()
+        try:
+            made.feed.run(self._take)
+        except BusError:
+            return
+        except (MarketError, OSError) as error:
+            self._failure = str(error)
+            self._log.error("the feed cannot go on", reason=str(error), again_in_s=RETRY_S)
+        except Exception as error:  # noqa: BLE001 - a defect must not end the engine in silence
+            self._failure = f"a defect of market-engine ({error!r}): its log has the details"
+            self._log.exception("the feed broke off", again_in_s=RETRY_S)
+        finally:
+            self._running = False
+        if self._failure:
+            self._stopping.wait(RETRY_S)
+
+    def _end_with_window(self, feed: Feed) -> None:
+        """Stop a live feed when its window closes."""
+        while self._running and not self._stopping.wait(1.0):
+            if self.settings.feed == "binance" and not self.schedule.is_open(time.time_ns()):
+                feed.stop()
+                return
+
+    def _take(self, events: Sequence[Event]) -> None:
+        """What the feed calls: through the pipeline, to the view, and onto the bus."""
+        began_s = time.perf_counter()
+        for event in events:
+            if isinstance(event, Notice):
+                self._note(event)
+        self._tell(self.pipeline.handle(events))
+        self._busy_s += time.perf_counter() - began_s
+
+    def _tell(self, outputs: list[Output]) -> None:
+        self.view.update(outputs)
+        publish(self.bus, outputs)
+
+    def _note(self, notice: Notice) -> None:
+        if notice.symbol is None and notice.kind is NoticeKind.CONNECTED:
+            self._connected = True
+        elif notice.symbol is None and notice.kind is NoticeKind.DISCONNECTED:
+            self._connected = False

@@ -1,0 +1,1 @@
+"""Whether a feed can be believed, symbol by symbol. Pure: no clock and no edge."""

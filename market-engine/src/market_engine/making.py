@@ -1,0 +1,78 @@
+"""From settings to a feed, and to the pipeline that suits it. Opens nothing but a replay's file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from market_engine.errors import SettingsError
+from market_engine.feeds.base import Feed
+from market_engine.feeds.binance import BinanceFeed
+from market_engine.feeds.binance_config import BinanceConfig
+from market_engine.feeds.recorder import Recorder
+from market_engine.feeds.replay import ReplayFeed
+from market_engine.feeds.simulated import SimulatedConfig, SimulatedFeed
+from market_engine.feeds.simulated_profiles import profile_of
+from market_engine.pipeline_config import PipelineConfig
+from market_engine.settings import Settings
+from market_engine.storage.trade_rows import Listing
+
+
+class Made(NamedTuple):
+    """A feed, and what is known of it before it runs."""
+
+    feed: Feed
+    venue: str
+    symbols: tuple[str, ...]
+    kinds: dict[Listing, str]
+    """What each symbol is: ``crypto`` or ``equity``."""
+    backfills: bool
+    """Whether it fetches what is missing."""
+    recorder: Recorder | None = None
+
+
+def make_feed(settings: Settings, last_ids: Mapping[str, int]) -> Made:
+    """The feed of these settings, to go on after the last trades that are known, by symbol.
+
+    Raises SettingsError, FeedError or FileError where it cannot be.
+    """
+    makers = {"simulated": _simulated, "binance": _binance, "replay": _replay}
+    return makers[settings.feed](settings, last_ids)
+
+
+def pipeline_config(made: Made) -> PipelineConfig:
+    """What suits a feed: trades wait behind a gap only where it will be filled."""
+    return PipelineConfig(waits_for_backfill=made.backfills)
+
+
+def _simulated(settings: Settings, last_ids: Mapping[str, int]) -> Made:
+    anchor_ms = settings.simulated_anchor_ms
+    config = SimulatedConfig(
+        seed=settings.simulated_seed,
+        symbols=settings.feed_symbols,
+        events_a_second=settings.simulated_rate,
+        is_steady=settings.simulated_steady,
+        anchor_ns=None if anchor_ms is None else anchor_ms * 1_000_000,
+    )
+    feed = SimulatedFeed(config, last_ids)
+    kinds = {
+        (feed.venue, symbol): "equity" if profile_of(symbol).is_equity else "crypto"
+        for symbol in feed.symbols
+    }
+    return Made(feed, feed.venue, feed.symbols, kinds, backfills=True)
+
+
+def _binance(settings: Settings, last_ids: Mapping[str, int]) -> Made:
+    config = BinanceConfig(
+        stream_url=settings.binance_stream_url, rest_url=settings.binance_rest_url
+    )
+    feed = BinanceFeed(settings.feed_symbols, config=config, resume=last_ids)
+    kinds = dict.fromkeys(((feed.venue, symbol) for symbol in feed.symbols), "crypto")
+    return Made(feed, feed.venue, feed.symbols, kinds, backfills=True)
+
+
+def _replay(settings: Settings, _: Mapping[str, int]) -> Made:
+    if settings.replay_file is None:
+        raise SettingsError("MARKET_REPLAY_FILE is not set: name the recording to replay")
+    feed = ReplayFeed(settings.replay_file, settings.replay_speed or None)
+    return Made(feed, feed.venue, feed.symbols, {}, backfills=False)

@@ -1,0 +1,313 @@
+"""The one path of every event, live, recorded or simulated: health, then analytics, then told.
+
+Pure: the only clock is the receipt of the events, so that the same events give the same outputs,
+byte for byte. What it returns is for the bus, the view and the store; it knows none of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import msgspec
+
+from market_engine.analytics.bars import Bar
+from market_engine.analytics.symbol import (
+    ClosedBar,
+    SymbolAnalytics,
+    SymbolMetrics,
+)
+from market_engine.events import (
+    SECOND_NS,
+    Candle,
+    Event,
+    Notice,
+    NoticeKind,
+    Quote,
+    Rejected,
+    Tick,
+    Trade,
+)
+from market_engine.health.faults import Fault, StateChange, SymbolState
+from market_engine.health.feed_health import FeedHealth
+from market_engine.pipeline_config import PipelineConfig
+from market_engine.waiting import WaitingTrades
+
+
+class MetricsOutput(msgspec.Struct, frozen=True, gc=False):
+    """The metrics of a symbol, told at a bounded rate."""
+
+    venue: str
+    metrics: SymbolMetrics
+
+
+class BarOutput(msgspec.Struct, frozen=True, gc=False):
+    """A bar that closed, with the metrics as of its end; told once."""
+
+    venue: str
+    closed: ClosedBar
+
+
+Output = (
+    Trade | Quote | Candle | Rejected | Notice | Fault | StateChange | MetricsOutput | BarOutput
+)
+"""In the order in which they came about."""
+
+
+class _Symbol:
+    """What the pipeline keeps of one symbol beside its analytics."""
+
+    __slots__ = (
+        "analytics", "changes", "held_ns", "interrupted_ns", "last_event_ns", "last_id", "told_ns",
+        "venue", "waiting",
+    )  # fmt: skip
+
+    def __init__(self, venue: str, analytics: SymbolAnalytics) -> None:
+        self.venue = venue
+        self.analytics = analytics
+        self.changes = 0
+        self.told_ns = 0
+        self.last_id: int | None = None
+        self.last_event_ns = 0
+        self.interrupted_ns: int | None = None  # since when its trades may be missing
+        self.held_ns: int | None = None  # since when its time stands still for them
+        self.waiting: WaitingTrades | None = None
+
+
+class Pipeline:
+    """Takes the events of one feed in the order of their receipt, and gives what follows from them.
+
+    ``kept`` are the newest trades that were kept before a restart, by symbol: what came since is
+    missing until the feed has fetched it.
+    """
+
+    def __init__(
+        self,
+        venue: str,
+        symbols: Iterable[str] = (),
+        config: PipelineConfig | None = None,
+        kept: Mapping[str, Trade] | None = None,
+    ) -> None:
+        kept = kept or {}
+        last_ids = {name: last.trade_id for name, last in kept.items() if last.trade_id is not None}
+        self.venue = venue
+        self.config = config or PipelineConfig()
+        self.health = FeedHealth(self.config.health, venue, symbols, last_ids)
+        self.received_ns = 0
+        """The receipt of the newest event."""
+        self._symbols: dict[str, _Symbol] = {}
+        self._due_ns = 0
+        for name, last in kept.items():
+            self._resume(name, last)
+
+    def handle(self, events: Iterable[Event]) -> list[Output]:
+        """What follows from some events."""
+        out: list[Output] = []
+        for event in events:
+            received_ns = event.received_ns
+            if received_ns > self.received_ns:
+                self._pass_time(received_ns, out)
+            verdict = self.health.take(event)
+            if verdict.faults:
+                out += verdict.faults
+            if verdict.changes:
+                self._take_changes(verdict.changes, out)
+            if not verdict.taken:
+                continue
+            if type(event) is Trade:
+                self._take_trade(event, out)
+            else:
+                self._take_other(event, out)
+        return out
+
+    def analytics_of(self, symbol: str) -> SymbolAnalytics:
+        """The analytics of a symbol; new ones where it is not known yet."""
+        return self._symbol(symbol).analytics
+
+    def restore(
+        self, name: str, bars: Iterable[Bar], trades: Iterable[Trade], first_ns: int
+    ) -> list[Output]:
+        """Take what was kept of a symbol: bars oldest first, trades in the order of arrival.
+
+        Bars that close by it and were not among those that were kept are returned.
+        """
+        out: list[Output] = []
+        analytics = self._symbol(name).analytics
+        for bar in bars:
+            analytics.resume(bar)
+        for trade in trades:
+            if trade.event_ns >= analytics.due_ns:
+                self._close(self._symbol(name), trade.event_ns, out)
+            analytics.add(trade)
+        analytics.watched_since(first_ns)
+        return out
+
+    def _resume(self, name: str, last: Trade) -> None:
+        symbol = self._symbol(name)
+        symbol.last_id, symbol.last_event_ns = last.trade_id, last.event_ns
+        self._interrupt(symbol, last.event_ns)
+
+    def _symbol(self, name: str) -> _Symbol:
+        symbol = self._symbols.get(name)
+        if symbol is None:
+            symbol = _Symbol(self.venue, SymbolAnalytics(name, self.config.analytics))
+            self._symbols[name] = symbol
+        return symbol
+
+    def _take_trade(self, trade: Trade, out: list[Output]) -> None:
+        symbol = self._symbols.get(trade.symbol) or self._symbol(trade.symbol)
+        trade_id, last_id = trade.trade_id, symbol.last_id
+        if symbol.waiting is not None and trade_id is not None:
+            self._wait(symbol, symbol.waiting, trade_id, trade, out)
+            return
+        if trade_id is None or last_id is None:
+            self._go_on(symbol, trade, complete=False)
+        elif trade_id == last_id + 1:
+            if symbol.interrupted_ns is not None:
+                self._come_closer(symbol, trade)
+        elif trade_id > last_id:
+            if self.config.waits_for_backfill:
+                waiting = WaitingTrades(last_id, trade.received_ns, self.config.waiting_trades_max)
+                symbol.waiting = waiting
+                self._interrupt(symbol, symbol.last_event_ns)
+                self._wait(symbol, waiting, trade_id, trade, out)
+                return
+            self._interrupt(symbol, symbol.last_event_ns)
+            self._go_on(symbol, trade, complete=False)
+        self._apply(symbol, trade, out)
+
+    def _apply(self, symbol: _Symbol, trade: Trade, out: list[Output]) -> None:
+        analytics, trade_id = symbol.analytics, trade.trade_id
+        if trade_id is not None and (symbol.last_id is None or trade_id > symbol.last_id):
+            symbol.last_id, symbol.last_event_ns = trade_id, trade.event_ns
+        if trade.event_ns >= analytics.due_ns:
+            self._close(symbol, trade.event_ns, out)
+        analytics.add(trade)
+        symbol.changes += 1
+        out.append(trade)
+
+    def _close(self, symbol: _Symbol, known_ns: int, out: list[Output]) -> None:
+        out += [BarOutput(symbol.venue, bar) for bar in symbol.analytics.close_bars(known_ns)]
+
+    def _interrupt(self, symbol: _Symbol, since_ns: int) -> None:
+        if symbol.interrupted_ns is None:
+            symbol.interrupted_ns = since_ns
+            symbol.analytics.begin_outage(since_ns)
+
+    def _come_closer(self, symbol: _Symbol, trade: Trade) -> None:
+        """After an interruption the next id came: by the stream, or as one of those fetched."""
+        if trade.backfilled and self.config.waits_for_backfill:
+            symbol.analytics.begin_outage(trade.event_ns)  # all before it is known now
+        else:
+            self._go_on(symbol, trade, complete=True)
+
+    def _go_on(self, symbol: _Symbol, trade: Trade | None, *, complete: bool) -> None:
+        """End an interruption, if there was one; ``complete``: nothing is missing."""
+        if symbol.interrupted_ns is not None:
+            until_ns = self.received_ns if trade is None else trade.event_ns
+            symbol.interrupted_ns = symbol.held_ns = None
+            symbol.analytics.end_outage(until_ns, filled=complete)
+
+    def _wait(
+        self,
+        symbol: _Symbol,
+        waiting: WaitingTrades,
+        trade_id: int,
+        trade: Trade,
+        out: list[Output],
+    ) -> None:
+        """Keep a trade behind the gap before it; let those go that have none before them."""
+        ready, over = waiting.take(trade_id, trade)
+        for each in ready:
+            symbol.analytics.begin_outage(each.event_ns)  # all before it is known now
+            self._apply(symbol, each, out)
+        if over:
+            self._end_waiting(symbol, out, complete=waiting.is_empty)
+
+    def _end_waiting(self, symbol: _Symbol, out: list[Output], *, complete: bool) -> None:
+        """Take all that waited, in the order of their ids, whatever is missing between them."""
+        waiting, symbol.waiting = symbol.waiting, None
+        rest = waiting.rest() if waiting is not None else ()
+        if rest and not complete:
+            self._interrupt(symbol, symbol.last_event_ns)
+        self._go_on(symbol, rest[0] if rest else None, complete=complete)
+        for trade in rest:
+            self._apply(symbol, trade, out)
+
+    def _take_other(self, event: Event, out: list[Output]) -> None:
+        if isinstance(event, Tick):
+            return
+        if isinstance(event, Candle):
+            symbol = self._symbol(event.symbol)
+            symbol.changes += 1
+            out.append(event)
+            out += [BarOutput(event.venue, bar) for bar in symbol.analytics.take_candle(event)]
+            return
+        if isinstance(event, Notice):
+            self._take_notice(event, out)
+        out.append(event)
+
+    def _take_notice(self, notice: Notice, out: list[Output]) -> None:
+        concerned = [
+            each
+            for name, each in self._symbols.items()
+            if notice.symbol is None or name == notice.symbol
+        ]
+        for symbol in concerned:
+            if notice.kind in (NoticeKind.BACKFILLED, NoticeKind.BACKFILL_FAILED):
+                complete = notice.kind is NoticeKind.BACKFILLED
+                self._end_waiting(symbol, out, complete=complete)
+            elif notice.kind is NoticeKind.DISCONNECTED:
+                self._interrupt(symbol, notice.received_ns)
+
+    def _take_changes(self, changes: Iterable[StateChange], out: list[Output]) -> None:
+        for change in changes:
+            out.append(change)
+            symbol = self._symbols.get(change.symbol)
+            if symbol is not None and change.state is SymbolState.STALE:
+                self._interrupt(symbol, symbol.last_event_ns)
+
+    def _pass_time(self, received_ns: int, out: list[Output]) -> None:
+        paused = self.received_ns and received_ns - self.received_ns > self.config.pause_ns
+        self.received_ns = received_ns
+        if paused:
+            for symbol in self._symbols.values():
+                self._interrupt(symbol, symbol.last_event_ns)
+        if received_ns >= self._due_ns:
+            self._tell(received_ns, out)
+
+    def _tell(self, received_ns: int, out: list[Output]) -> None:
+        """Tell every symbol's metrics that are due, as of the last whole step of receipt."""
+        config = self.config
+        moment_ns = received_ns - received_ns % config.publish_every_ns
+        self._due_ns = moment_ns + config.publish_every_ns
+        known_ns = moment_ns - config.quiet_bar_ns + config.analytics.bar_grace_s * SECOND_NS
+        for symbol in self._symbols.values():
+            analytics = symbol.analytics
+            analytics.pass_time(moment_ns)
+            if known_ns >= analytics.due_ns and not self._is_held(symbol, received_ns, out):
+                self._close(symbol, known_ns, out)
+            if self._is_due(symbol, moment_ns):
+                metrics = analytics.metrics()
+                if metrics is not None:
+                    symbol.changes, symbol.told_ns = 0, moment_ns
+                    out.append(MetricsOutput(symbol.venue, metrics))
+
+    def _is_due(self, symbol: _Symbol, moment_ns: int) -> bool:
+        config, waited_ns = self.config, moment_ns - symbol.told_ns
+        return (
+            symbol.changes >= config.publish_trades
+            or waited_ns >= config.publish_quiet_ns
+            or (symbol.changes > 0 and waited_ns >= config.publish_slow_ns)
+        )
+
+    def _is_held(self, symbol: _Symbol, received_ns: int, out: list[Output]) -> bool:
+        """Whether a symbol's time stands still, because what is missing is being fetched."""
+        interrupted = symbol.interrupted_ns is not None and self.config.waits_for_backfill
+        if symbol.waiting is None and not interrupted:
+            return False
+        if symbol.held_ns is None:
+            symbol.held_ns = received_ns
+        if received_ns - symbol.held_ns <= self.config.waiting_s_max * SECOND_NS:
+            return True
+        self._end_waiting(symbol, out, complete=False)
+        return False

@@ -1,0 +1,1 @@
+"""What is kept: trades and metrics, in SQLite by default."""

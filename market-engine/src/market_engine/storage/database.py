@@ -1,0 +1,132 @@
+"""One open database: its transactions, its version, its size, and its errors as StorageError.
+
+Knows no table, and leaves what is special to one kind of database to ``dialect``.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from sqlalchemy import Connection, Table, make_url
+from sqlalchemy.exc import (
+    ArgumentError,
+    DataError,
+    DBAPIError,
+    IntegrityError,
+    InterfaceError,
+    ProgrammingError,
+    SQLAlchemyError,
+)
+
+from market_engine.errors import StorageError
+from market_engine.storage.dialect import WRITES, DiskUse, dialect_of
+from market_engine.storage.migrate import is_current, upgrade
+
+_ROW_ERRORS = (DataError, IntegrityError, InterfaceError, ProgrammingError)
+
+
+class RowError(StorageError):
+    """A row does not fit into its table, and never will: to try again is of no use."""
+
+
+class Database:
+    """Opened and brought to this version; any thread may use it, and one of them at a time writes.
+
+    ``url`` is like ``sqlite:///state/market.db``; the folder is made. The file never grows beyond
+    ``size_bytes_max`` (None: as far as the disk goes). Raises StorageError when it cannot be
+    opened, is damaged, is of a newer version or is not one of ours.
+    """
+
+    def __init__(self, url: str, *, size_bytes_max: int | None = None) -> None:
+        try:
+            parsed = make_url(url)
+        except (ArgumentError, ValueError) as error:
+            raise StorageError(f"{url!r} is no URL like sqlite:///state/market.db") from error
+        self.name = parsed.render_as_string(hide_password=True)
+        self._dialect = dialect_of(parsed, size_bytes_max)
+        self._engine = self._dialect.engine(parsed)
+        self._writers = self._engine.execution_options(**{WRITES: True})
+        self._turn = threading.Lock()
+        self._sql: dict[tuple[Table, bool], str] = {}
+        try:
+            self._migrate()
+        except StorageError:
+            self.close()
+            raise
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """One state of the database for as long as this lasts; writers are not held up.
+
+        Keep it short: meanwhile the write-ahead log cannot be emptied.
+        """
+        with self._translating(), self._engine.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """One transaction, kept when this ends well and undone when it raises."""
+        with self._turn, self._translating(), self._writers.begin() as connection:
+            yield connection
+
+    def insert(
+        self,
+        connection: Connection,
+        table: Table,
+        rows: Sequence[tuple[object, ...]],
+        *,
+        replace: bool,
+    ) -> int:
+        """Insert rows with all columns in the table's order; how many were written.
+
+        A row whose key is there replaces the one that is there, or is left out. Raises RowError
+        when a row does not fit.
+        """
+        if not rows:
+            return 0
+        sql = self._sql.get((table, replace))
+        if sql is None:
+            sql = self._dialect.insert_sql(table, replace=replace)
+            self._sql[table, replace] = sql
+        try:
+            return self._dialect.insert(connection, sql, rows)
+        except (OverflowError, TypeError, ValueError) as error:
+            raise RowError(f"{table.name}: {error}") from error
+
+    def disk_use(self) -> DiskUse:
+        """What it takes on its disk now."""
+        with self.reading() as connection:
+            return self._dialect.disk_use(connection)
+
+    def check(self) -> None:
+        """Read all of it; raises StorageError with what is damaged."""
+        with self.reading() as connection:
+            problems = self._dialect.problems(connection)
+        if problems:
+            raise StorageError(f"{self.name} is damaged: {'; '.join(problems)[:300]}")
+
+    def close(self) -> None:
+        """Close what no thread uses now, and the rest as soon as it is given back."""
+        self._engine.dispose()
+
+    def _migrate(self) -> None:
+        with self.reading() as connection:
+            if is_current(connection):
+                return
+        with self.writing() as connection:
+            if not is_current(connection):  # another process may have been faster
+                upgrade(connection)
+
+    @contextmanager
+    def _translating(self) -> Iterator[None]:
+        try:
+            yield
+        except _ROW_ERRORS as error:
+            raise RowError(f"{self.name}: {error.orig}") from error
+        except DBAPIError as error:
+            cure = self._dialect.cure(error)
+            raise StorageError(f"{self.name}: {error.orig}: {cure}") from error
+        except SQLAlchemyError as error:
+            raise StorageError(f"{self.name}: {error}") from error
