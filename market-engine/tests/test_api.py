@@ -35,7 +35,7 @@ def error_of(answer) -> dict:
 
 def test_the_symbols_are_listed_with_their_newest_prices(api: Api):
     body = api.get("/symbols")
-    assert (body["source"], body["venue"]) == ("feed", "binance")
+    assert (body["source"], body["venue"]) == ("feed", "simulated")
     assert [each["symbol"] for each in body["symbols"]] == list(SYMBOLS)
     for each in body["symbols"]:
         assert Decimal(each["price"]) > 0
@@ -265,6 +265,19 @@ def test_a_body_of_another_type_is_not_read_as_json_so_that_no_foreign_page_can_
     )
     assert answer.status_code == 422
     assert "application/json" in error_of(answer)["message"]
+
+
+@pytest.mark.parametrize("method", ["POST", "PATCH", "DELETE"])
+def test_a_page_of_another_origin_changes_nothing(api: Api, method: str):
+    own = str(api.client.base_url).rstrip("/")
+    for origin, is_refused in (("http://evil.example", True), ("null", True), (own, False)):
+        answer = api.client.request(
+            method, "/api/replay", headers={"origin": origin, "content-type": "application/json"}
+        )
+        assert (answer.status_code == 403) == is_refused, origin
+        if is_refused:
+            assert answer.json()["error"]["code"] == "foreign_origin"
+    assert api.client.get("/symbols", headers={"origin": "http://evil.example"}).status_code == 200
 
 
 def test_a_defect_is_a_500_that_says_nothing_of_the_inside(api: Api, caplog):

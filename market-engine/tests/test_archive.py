@@ -7,6 +7,7 @@ import tracemalloc
 import zipfile
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -28,9 +29,10 @@ KLINE = (
 )
 FUTURES_TRADE = "5,39432.48,0.000263,10.37,1610064000278,true"
 FUTURES_AGGREGATE = "5,39432.48,0.000263,100,107,1610064000278,true"
-AS_TRADE = Trade(
+AS_AGGREGATE = Trade(
     "binance", "BTCUSDT", to_nano("39432.48"), 263_000, "sell", 5, MS * MS_NS, MS * MS_NS
 )
+AS_TRADE = msgspec.structs.replace(AS_AGGREGATE, venue="binance-trades")  # other ids
 AS_CANDLE = Candle(
     "binance",
     "BTCUSDT",
@@ -75,8 +77,8 @@ def test_every_trade_of_the_real_file_comes_out_once_and_exactly():
     [
         ("BTCUSDT-trades-2021-01-08.csv", TRADE, "trades", AS_TRADE),
         ("BTCUSDT-trades-2021-01.csv", FUTURES_TRADE, "trades", AS_TRADE),
-        ("BTCUSDT-aggTrades-2021-01-08.csv", AGGREGATE, "aggTrades", AS_TRADE),
-        ("um-BTCUSDT-aggTrades-2021-01-08.csv", FUTURES_AGGREGATE, "aggTrades", AS_TRADE),
+        ("BTCUSDT-aggTrades-2021-01-08.csv", AGGREGATE, "aggTrades", AS_AGGREGATE),
+        ("um-BTCUSDT-aggTrades-2021-01-08.csv", FUTURES_AGGREGATE, "aggTrades", AS_AGGREGATE),
         ("BTCUSDT-1m-2021-01.csv", KLINE, "klines", AS_CANDLE),
     ],
 )

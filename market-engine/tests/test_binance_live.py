@@ -11,8 +11,9 @@ from rude_venue import RudeVenue, Session, frame, honest, quote_frame, rows
 from running_feed import QUICK, RunningFeed
 
 from market_engine.errors import FeedError, RejectReason
-from market_engine.events import NoticeKind
+from market_engine.events import NoticeKind, Trade
 from market_engine.feeds.binance import BinanceConfig, BinanceFeed
+from market_engine.feeds.binance_parser import BinanceParser
 
 UP, DOWN = NoticeKind.CONNECTED, NoticeKind.DISCONNECTED
 
@@ -43,6 +44,15 @@ def test_every_trade_is_given_once_and_in_order() -> None:
     assert run.links() == [UP, DOWN]
     assert run.feed.stats().trades == 100
     assert not venue.queries
+
+
+def test_every_frame_can_be_recorded_with_its_receipt() -> None:
+    kept: list[tuple[bytes, int]] = []
+    feed = {"record": lambda *received: kept.append(received)}
+    with RudeVenue(gives(*range(1, 51))) as venue, RunningFeed(venue, feed=feed) as run:
+        run.until(lambda: len(run.ids()) == 50)
+    parser = BinanceParser()
+    assert [event for received in kept for event in parser.parse(*received)] == run.of(Trade)
 
 
 def test_streams_are_asked_for_by_the_names_that_the_venue_knows() -> None:

@@ -66,7 +66,7 @@ def test_the_maker_of_the_page_is_like_the_others(feed_page):
     made = feed_page["_lines"](settings, {})
     assert (made.venue, made.symbols, made.backfills) == ("lines", ("BTCUSDT",), False)
     source = (MARKET_ENGINE / "making.py").read_text()
-    assert "makers" in source, "the page says where a maker is added"
+    assert "def make_feed(" in source, "the page says where a maker is called"
 
 
 def test_a_recording_is_played_through_the_parser_of_the_page(feed_page, tmp_path):

@@ -135,6 +135,49 @@ def test_a_gap_that_cannot_be_filled_is_an_outage_for_as_long_as_a_window_sees_i
     assert seen[False] > 10
 
 
+@pytest.mark.parametrize("seed", range(12))
+def test_gaps_that_overlap_are_filled_in_any_order_wholly_partly_or_not_at_all(seed):
+    """As if what could be had had come by the stream, and the rest never."""
+    choose = random.Random(seed)
+    events = market(6)
+    places = {
+        e.trade_id: n
+        for n, e in enumerate(events)
+        if isinstance(e, Trade) and e.symbol == "BTCUSDT"
+    }
+    told: dict[int, list[Event]] = {}
+    missed: set[int] = set()
+    lost: set[int] = set()
+    first = 200
+    while first < 700:
+        hole = range(first, first + choose.randrange(1, 12))
+        first = hole.stop + choose.randrange(1, 60)
+        had = hole[choose.choice((0, len(hole), choose.randrange(len(hole) + 1))) :]
+        gone = hole[: len(hole) - len(had)]  # of a stretch that is too long, the newest are fetched
+        missed |= set(hole)
+        lost |= set(gone)
+        shown = places[hole.stop]
+        if gone:
+            at = shown + choose.choice((0, 1, choose.randrange(300)))
+            failed = Notice(NoticeKind.BACKFILL_FAILED, 0, "BTCUSDT", "", gone[0], gone[-1])
+            told.setdefault(at, []).append(failed)
+        if had:
+            fetched = [msgspec.structs.replace(events[places[n]], backfilled=True) for n in had]
+            done = Notice(NoticeKind.BACKFILLED, 0, "BTCUSDT", "", had[0], had[-1])
+            told.setdefault(shown + choose.randrange(1, 300), []).extend([*fetched, done])
+    unsent, unheard = {places[n] for n in missed}, {places[n] for n in lost}
+    stream: list[Event] = []
+    for place, event in enumerate(events):
+        now_ns = event.received_ns
+        stream += [msgspec.structs.replace(e, received_ns=now_ns) for e in told.get(place, ())]
+        if place not in unsent:
+            stream.append(event)
+    reachable = [e for place, e in enumerate(events) if place not in unheard]
+    outputs, undisturbed = played(stream), played(reachable, Pipeline("simulated", SYMBOLS))
+    assert trades_of(outputs, "BTCUSDT") == trades_of(undisturbed, "BTCUSDT")
+    assert sorted(map(repr, bars_of(outputs))) == sorted(map(repr, bars_of(undisturbed)))
+
+
 def test_a_gap_that_nobody_fills_holds_a_symbol_for_a_bounded_time_only():
     events = market(9)
     stream, _ = without(events, "BTCUSDT", range(300, 310))

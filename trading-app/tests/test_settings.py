@@ -16,6 +16,7 @@ def test_without_any_key_everything_listens_on_loopback():
     assert settings.journal_dir == Path(".state/trading-app")
     assert settings.publisher_id == "trading-app"
     assert settings.sidecar_url == "http://127.0.0.1:8001"
+    assert settings.market_url == "http://127.0.0.1:8002"
     assert settings.api_token.get_secret_value() == ""
 
 
@@ -95,6 +96,7 @@ def test_left_alone_acknowledgements_are_expected_next_to_the_address_of_trades(
         ("WEBAPP_PUBLISHER_ID", "two words"),
         ("WEBAPP_PUBLISHER_ID", "x" * 61),
         ("SIDECAR_URL", "127.0.0.1:8001"),
+        ("MARKET_URL", "127.0.0.1:8002"),
     ],
 )
 def test_a_wrong_value_is_one_line_with_the_key_the_value_and_the_cure(monkeypatch, key, value):
@@ -119,9 +121,11 @@ def test_the_token_is_not_in_the_printed_settings(monkeypatch):
     assert "hunter2" not in repr(load_settings())
 
 
-def test_a_slash_at_the_end_of_the_sidecars_address_makes_no_difference(monkeypatch):
+def test_a_slash_at_the_end_of_an_address_makes_no_difference(monkeypatch):
     monkeypatch.setenv("SIDECAR_URL", "http://127.0.0.1:8001/")
+    monkeypatch.setenv("MARKET_URL", "http://127.0.0.1:8002/")
     assert load_settings().sidecar_url == "http://127.0.0.1:8001"
+    assert load_settings().market_url == "http://127.0.0.1:8002"
 
 
 def test_a_file_that_is_not_utf_8_is_one_line_with_its_path(clean_settings):

@@ -10,20 +10,23 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from market_engine.digest import digest_of
 from market_engine.errors import FileError, SettingsError
 from market_engine.events import SECOND_NS, Event
+from market_engine.feeds.recorder import Recorder
 from market_engine.feeds.replay import ReplayPosition
 from market_engine.feeds.simulated_day import DAY_START_NS, write_day
-from market_engine.feeds.simulated_market import DAY_NS, MarketConfig
+from market_engine.feeds.simulated_market import DAY_NS, MarketConfig, SimulatedMarket
 from market_engine.loading import load_files
 from market_engine.making import make_feed
 from market_engine.settings import Settings
 from market_engine.storage.database import Database
 
+DAY_EVENTS = 2_000_000
 LIVELY_FROM_NS = 14 * 3_600 * SECOND_NS
 """From 14:00 UTC on equities trade, too."""
 
@@ -57,9 +60,10 @@ def load(settings: Settings, files: Sequence[Path], symbol: str) -> None:
 
 def record(settings: Settings, folder: Path, seconds: float) -> None:
     """Record the frames of the live feed until the time is over or Ctrl-C."""
-    if settings.feed != "binance":
+    if settings.feed != "binance":  # the only one that is live
         raise SettingsError(f"MARKET_FEED={settings.feed!r} cannot be recorded: set it to binance")
-    made = make_feed(settings.model_copy(update={"record_dir": folder}), {})
+    recorder = Recorder(folder, settings.feed, settings.binance_stream_url)
+    made = make_feed(settings, {}, recorder.record)
     timer = threading.Timer(seconds, made.feed.stop) if seconds else None
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: made.feed.stop())
@@ -73,20 +77,19 @@ def record(settings: Settings, folder: Path, seconds: float) -> None:
     try:
         made.feed.run(ignore)
     finally:
-        if made.recorder is not None:
-            made.recorder.close()
-            stats = made.recorder.stats()
-            print(
-                f"{stats.frames_recorded:,} frames in {stats.files} files in {folder}, "
-                f"{stats.frames_not_recorded:,} not recorded"
-            )
+        recorder.close()
+        stats = recorder.stats()
+        print(
+            f"{stats.frames_recorded:,} frames in {stats.files} files in {folder}, "
+            f"{stats.frames_not_recorded:,} not recorded"
+        )
 
 
 def generate(file: Path, events: int, hours: float, seed: int) -> None:
     """Write a recording of the simulated market: a day, or some hours of its liveliest part."""
     for_ns = int(hours * 3_600 * SECOND_NS)
     start_ns = DAY_START_NS + (LIVELY_FROM_NS if for_ns <= DAY_NS - LIVELY_FROM_NS else 0)
-    config = MarketConfig(start_ns, seed=seed, events_a_day=round(events * 24 / hours))
+    config = _scaled(MarketConfig(start_ns, seed=seed, events_a_day=DAY_EVENTS), for_ns, events)
     plain = file.with_suffix("") if file.suffix == ".gz" else file
     try:
         with _progress() as bar:
@@ -102,6 +105,15 @@ def generate(file: Path, events: int, hours: float, seed: int) -> None:
     except OSError as error:
         raise FileError(f"{file} cannot be written ({error.strerror}): name another") from error
     print(f"{written:,} frames in {file} ({file.stat().st_size / 1e6:.1f} MB)")
+
+
+def _scaled(config: MarketConfig, for_ns: int, events: int) -> MarketConfig:
+    """As lively as it takes for about so many events: the hours of a day are not all alike."""
+    market = SimulatedMarket(config)
+    ends_ns = config.start_ns + for_ns
+    trades = sum(market.next_id(s, ends_ns) - config.first_ids.get(s, 1) for s in market.symbols)
+    factor = events / max(2 * trades, 1)
+    return msgspec.structs.replace(config, events_a_day=max(2, round(DAY_EVENTS * factor)))
 
 
 def _compress(plain: Path, file: Path) -> None:

@@ -69,6 +69,8 @@ class Engine:
         self._failure: str | None = None
         self._connected: bool | None = None
         self._busy_s = 0.0
+        self._is_live = False
+        self._goes_on = True  # from the last trades: not after a window that was closed
         self._running = False
         self._started_ns = 0
         self._thread = threading.Thread(target=self._run, name="feed", daemon=True)
@@ -107,7 +109,7 @@ class Engine:
     def status(self) -> EngineStatus:
         """Now; from any thread."""
         now_ns = time.time_ns()
-        gated = self.settings.feed == "binance"
+        gated = self._is_live
         return EngineStatus(
             self.settings.feed,
             self.view.venue,
@@ -121,7 +123,11 @@ class Engine:
         )
 
     def _compose(self, made: Made) -> None:
-        kept = newest_trades(self.store, made.venue, made.symbols)
+        self._is_live = made.is_live
+        if made.is_live and self.settings.record_dir is not None:
+            address = self.settings.binance_stream_url
+            self.recorder = Recorder(self.settings.record_dir, made.venue, address)
+        kept = newest_trades(self.store, made.venue, made.symbols) if made.backfills else {}
         self.pipeline = Pipeline(made.venue, made.symbols, pipeline_config(made), kept)
         self.view = MarketView(self.pipeline, made.symbols)
         self.subscription: Subscription = self.bus.subscribe(
@@ -152,21 +158,26 @@ class Engine:
 
     def _await_window(self) -> bool:
         """Wait until live data may be taken; False when the engine stops before."""
-        if self.settings.feed != "binance" or self.schedule.is_open(time.time_ns()):
+        if not self._is_live or self.schedule.is_open(time.time_ns()):
             return True
         self._take([Notice(NoticeKind.CLOSED, time.time_ns(), detail="the ingestion window")])
         while not self._stopping.wait(1.0):
             if self.schedule.is_open(time.time_ns()):
                 self._take([Notice(NoticeKind.OPENED, time.time_ns())])
+                self._goes_on = False
                 return True
         return False
 
     def _run_feed(self) -> None:
         last_ids = {
-            each.symbol: each.last_id for each in self.view.health() if each.last_id is not None
+            each.symbol: each.last_id
+            for each in self.view.health()
+            if each.last_id is not None and self._goes_on
         }
-        made = make_feed(self.settings, last_ids)
-        self.feed, self.recorder = made.feed, made.recorder
+        self._goes_on = True
+        recorder = self.recorder
+        made = make_feed(self.settings, last_ids, recorder.record if recorder else None)
+        self.feed = made.feed
         self._running, self._failure = True, None
         if self._stopping.is_set():
             return
@@ -190,7 +201,7 @@ class Engine:
     def _end_with_window(self, feed: Feed) -> None:
         """Stop a live feed when its window closes."""
         while self._running and not self._stopping.wait(1.0):
-            if self.settings.feed == "binance" and not self.schedule.is_open(time.time_ns()):
+            if self._is_live and not self.schedule.is_open(time.time_ns()):
                 feed.stop()
                 return
 

@@ -9,7 +9,7 @@ from market_engine.errors import SettingsError
 from market_engine.feeds.base import Feed
 from market_engine.feeds.binance import BinanceFeed
 from market_engine.feeds.binance_config import BinanceConfig
-from market_engine.feeds.recorder import Recorder
+from market_engine.feeds.binance_intake import Record
 from market_engine.feeds.replay import ReplayFeed
 from market_engine.feeds.simulated import SimulatedConfig, SimulatedFeed
 from market_engine.feeds.simulated_profiles import profile_of
@@ -27,17 +27,24 @@ class Made(NamedTuple):
     kinds: dict[Listing, str]
     """What each symbol is: ``crypto`` or ``equity``."""
     backfills: bool
-    """Whether it fetches what is missing."""
-    recorder: Recorder | None = None
+    """Whether it fetches what is missing, and so goes on from what was kept."""
+    is_live: bool
+    """Whether it is taken only while the ingestion window is open, and can be recorded."""
 
 
-def make_feed(settings: Settings, last_ids: Mapping[str, int]) -> Made:
+def make_feed(
+    settings: Settings, last_ids: Mapping[str, int], record: Record | None = None
+) -> Made:
     """The feed of these settings, to go on after the last trades that are known, by symbol.
 
-    Raises SettingsError, FeedError or FileError where it cannot be.
+    ``record`` takes each frame of a live feed. Raises SettingsError, FeedError or FileError where
+    it cannot be.
     """
-    makers = {"simulated": _simulated, "binance": _binance, "replay": _replay}
-    return makers[settings.feed](settings, last_ids)
+    if settings.feed == "simulated":
+        return _simulated(settings, last_ids)
+    if settings.feed == "binance":
+        return _binance(settings, last_ids, record)
+    return _replay(settings)
 
 
 def pipeline_config(made: Made) -> PipelineConfig:
@@ -55,24 +62,36 @@ def _simulated(settings: Settings, last_ids: Mapping[str, int]) -> Made:
         anchor_ns=None if anchor_ms is None else anchor_ms * 1_000_000,
     )
     feed = SimulatedFeed(config, last_ids)
-    kinds = {
-        (feed.venue, symbol): "equity" if profile_of(symbol).is_equity else "crypto"
-        for symbol in feed.symbols
-    }
-    return Made(feed, feed.venue, feed.symbols, kinds, backfills=True)
+    kinds = _simulated_kinds(feed.symbols)
+    return Made(feed, feed.venue, feed.symbols, kinds, backfills=True, is_live=False)
 
 
-def _binance(settings: Settings, last_ids: Mapping[str, int]) -> Made:
+def _binance(settings: Settings, last_ids: Mapping[str, int], record: Record | None) -> Made:
     config = BinanceConfig(
         stream_url=settings.binance_stream_url, rest_url=settings.binance_rest_url
     )
-    feed = BinanceFeed(settings.feed_symbols, config=config, resume=last_ids)
+    feed = BinanceFeed(
+        settings.feed_symbols,
+        config=config,
+        resume=last_ids,
+        record=record,
+    )
     kinds = dict.fromkeys(((feed.venue, symbol) for symbol in feed.symbols), "crypto")
-    return Made(feed, feed.venue, feed.symbols, kinds, backfills=True)
+    return Made(feed, feed.venue, feed.symbols, kinds, backfills=True, is_live=True)
 
 
-def _replay(settings: Settings, _: Mapping[str, int]) -> Made:
+def _replay(settings: Settings) -> Made:
     if settings.replay_file is None:
         raise SettingsError("MARKET_REPLAY_FILE is not set: name the recording to replay")
     feed = ReplayFeed(settings.replay_file, settings.replay_speed or None)
-    return Made(feed, feed.venue, feed.symbols, {}, backfills=False)
+    kinds = {}
+    if feed.venue == "simulated":
+        kinds = _simulated_kinds(feed.symbols)
+    return Made(feed, feed.venue, feed.symbols, kinds, backfills=False, is_live=False)
+
+
+def _simulated_kinds(symbols: tuple[str, ...]) -> dict[Listing, str]:
+    return {
+        ("simulated", symbol): "equity" if profile_of(symbol).is_equity else "crypto"
+        for symbol in symbols
+    }

@@ -30,7 +30,8 @@ from market_engine.events import (
 from market_engine.health.faults import Fault, StateChange, SymbolState
 from market_engine.health.feed_health import FeedHealth
 from market_engine.pipeline_config import PipelineConfig
-from market_engine.waiting import WaitingTrades
+from market_engine.pipeline_symbol import PipelineSymbol
+from market_engine.waiting import Ready, WaitingTrades
 
 
 class MetricsOutput(msgspec.Struct, frozen=True, gc=False):
@@ -51,26 +52,6 @@ Output = (
     Trade | Quote | Candle | Rejected | Notice | Fault | StateChange | MetricsOutput | BarOutput
 )
 """In the order in which they came about."""
-
-
-class _Symbol:
-    """What the pipeline keeps of one symbol beside its analytics."""
-
-    __slots__ = (
-        "analytics", "changes", "held_ns", "interrupted_ns", "last_event_ns", "last_id", "told_ns",
-        "venue", "waiting",
-    )  # fmt: skip
-
-    def __init__(self, venue: str, analytics: SymbolAnalytics) -> None:
-        self.venue = venue
-        self.analytics = analytics
-        self.changes = 0
-        self.told_ns = 0
-        self.last_id: int | None = None
-        self.last_event_ns = 0
-        self.interrupted_ns: int | None = None  # since when its trades may be missing
-        self.held_ns: int | None = None  # since when its time stands still for them
-        self.waiting: WaitingTrades | None = None
 
 
 class Pipeline:
@@ -94,7 +75,7 @@ class Pipeline:
         self.health = FeedHealth(self.config.health, venue, symbols, last_ids)
         self.received_ns = 0
         """The receipt of the newest event."""
-        self._symbols: dict[str, _Symbol] = {}
+        self._symbols: dict[str, PipelineSymbol] = {}
         self._due_ns = 0
         for name, last in kept.items():
             self._resume(name, last)
@@ -146,36 +127,34 @@ class Pipeline:
         symbol.last_id, symbol.last_event_ns = last.trade_id, last.event_ns
         self._interrupt(symbol, last.event_ns)
 
-    def _symbol(self, name: str) -> _Symbol:
+    def _symbol(self, name: str) -> PipelineSymbol:
         symbol = self._symbols.get(name)
         if symbol is None:
-            symbol = _Symbol(self.venue, SymbolAnalytics(name, self.config.analytics))
+            symbol = PipelineSymbol(self.venue, SymbolAnalytics(name, self.config.analytics))
             self._symbols[name] = symbol
         return symbol
 
     def _take_trade(self, trade: Trade, out: list[Output]) -> None:
         symbol = self._symbols.get(trade.symbol) or self._symbol(trade.symbol)
         trade_id, last_id = trade.trade_id, symbol.last_id
-        if symbol.waiting is not None and trade_id is not None:
-            self._wait(symbol, symbol.waiting, trade_id, trade, out)
-            return
         if trade_id is None or last_id is None:
             self._go_on(symbol, trade, complete=False)
+        elif symbol.waiting is not None:
+            self._let_go(symbol, symbol.waiting, symbol.waiting.take(trade_id, trade), out)
+            return
         elif trade_id == last_id + 1:
             if symbol.interrupted_ns is not None:
                 self._come_closer(symbol, trade)
         elif trade_id > last_id:
-            if self.config.waits_for_backfill:
-                waiting = WaitingTrades(last_id, trade.received_ns, self.config.waiting_trades_max)
-                symbol.waiting = waiting
-                self._interrupt(symbol, symbol.last_event_ns)
-                self._wait(symbol, waiting, trade_id, trade, out)
-                return
             self._interrupt(symbol, symbol.last_event_ns)
+            if self.config.waits_for_backfill:
+                waiting = self._wait(symbol, last_id)
+                self._let_go(symbol, waiting, waiting.take(trade_id, trade), out)
+                return
             self._go_on(symbol, trade, complete=False)
         self._apply(symbol, trade, out)
 
-    def _apply(self, symbol: _Symbol, trade: Trade, out: list[Output]) -> None:
+    def _apply(self, symbol: PipelineSymbol, trade: Trade, out: list[Output]) -> None:
         analytics, trade_id = symbol.analytics, trade.trade_id
         if trade_id is not None and (symbol.last_id is None or trade_id > symbol.last_id):
             symbol.last_id, symbol.last_event_ns = trade_id, trade.event_ns
@@ -185,53 +164,46 @@ class Pipeline:
         symbol.changes += 1
         out.append(trade)
 
-    def _close(self, symbol: _Symbol, known_ns: int, out: list[Output]) -> None:
+    def _close(self, symbol: PipelineSymbol, known_ns: int, out: list[Output]) -> None:
         out += [BarOutput(symbol.venue, bar) for bar in symbol.analytics.close_bars(known_ns)]
 
-    def _interrupt(self, symbol: _Symbol, since_ns: int) -> None:
+    def _interrupt(self, symbol: PipelineSymbol, since_ns: int) -> None:
         if symbol.interrupted_ns is None:
             symbol.interrupted_ns = since_ns
             symbol.analytics.begin_outage(since_ns)
 
-    def _come_closer(self, symbol: _Symbol, trade: Trade) -> None:
+    def _come_closer(self, symbol: PipelineSymbol, trade: Trade) -> None:
         """After an interruption the next id came: by the stream, or as one of those fetched."""
         if trade.backfilled and self.config.waits_for_backfill:
             symbol.analytics.begin_outage(trade.event_ns)  # all before it is known now
         else:
             self._go_on(symbol, trade, complete=True)
 
-    def _go_on(self, symbol: _Symbol, trade: Trade | None, *, complete: bool) -> None:
+    def _go_on(self, symbol: PipelineSymbol, trade: Trade | None, *, complete: bool) -> None:
         """End an interruption, if there was one; ``complete``: nothing is missing."""
         if symbol.interrupted_ns is not None:
             until_ns = self.received_ns if trade is None else trade.event_ns
             symbol.interrupted_ns = symbol.held_ns = None
             symbol.analytics.end_outage(until_ns, filled=complete)
 
-    def _wait(
-        self,
-        symbol: _Symbol,
-        waiting: WaitingTrades,
-        trade_id: int,
-        trade: Trade,
-        out: list[Output],
-    ) -> None:
-        """Keep a trade behind the gap before it; let those go that have none before them."""
-        ready, over = waiting.take(trade_id, trade)
-        for each in ready:
-            symbol.analytics.begin_outage(each.event_ns)  # all before it is known now
-            self._apply(symbol, each, out)
-        if over:
-            self._end_waiting(symbol, out, complete=waiting.is_empty)
+    def _wait(self, symbol: PipelineSymbol, last_id: int) -> WaitingTrades:
+        """Have the symbol's trades wait from here on."""
+        symbol.waiting = WaitingTrades(last_id, self.config.waiting_trades_max)
+        return symbol.waiting
 
-    def _end_waiting(self, symbol: _Symbol, out: list[Output], *, complete: bool) -> None:
-        """Take all that waited, in the order of their ids, whatever is missing between them."""
-        waiting, symbol.waiting = symbol.waiting, None
-        rest = waiting.rest() if waiting is not None else ()
-        if rest and not complete:
-            self._interrupt(symbol, symbol.last_event_ns)
-        self._go_on(symbol, rest[0] if rest else None, complete=complete)
-        for trade in rest:
+    def _let_go(
+        self, symbol: PipelineSymbol, waiting: WaitingTrades, ready: Ready, out: list[Output]
+    ) -> None:
+        """Take trades that waited; where ids were passed over, nothing is known in between."""
+        for trade, is_behind_a_hole in ready:
+            if is_behind_a_hole:
+                symbol.analytics.end_outage(trade.event_ns, filled=False)
+            if is_behind_a_hole or (trade.trade_id or 0) > (symbol.last_id or 0):
+                symbol.analytics.begin_outage(trade.event_ns)  # all before it is known, or lost
             self._apply(symbol, trade, out)
+        if waiting.is_over:
+            symbol.waiting = None
+            self._go_on(symbol, None, complete=True)
 
     def _take_other(self, event: Event, out: list[Output]) -> None:
         if isinstance(event, Tick):
@@ -253,11 +225,33 @@ class Pipeline:
             if notice.symbol is None or name == notice.symbol
         ]
         for symbol in concerned:
-            if notice.kind in (NoticeKind.BACKFILLED, NoticeKind.BACKFILL_FAILED):
-                complete = notice.kind is NoticeKind.BACKFILLED
-                self._end_waiting(symbol, out, complete=complete)
+            if notice.kind is NoticeKind.BACKFILL_FAILED:
+                self._give_up(symbol, notice, out)
+            elif notice.kind is NoticeKind.BACKFILLED:
+                if symbol.waiting is None and notice.last_id <= (symbol.last_id or 0):
+                    self._go_on(symbol, None, complete=True)
             elif notice.kind is NoticeKind.DISCONNECTED:
                 self._interrupt(symbol, notice.received_ns)
+            elif notice.kind is NoticeKind.OPENED and notice.symbol is None:
+                self._begin_anew(symbol, notice.received_ns, out)
+
+    def _give_up(self, symbol: PipelineSymbol, notice: Notice, out: list[Output]) -> None:
+        """Ids cannot be had: pass over them, now or when they are reached."""
+        waiting = symbol.waiting
+        if symbol.last_id is None or not self.config.waits_for_backfill:
+            return
+        if waiting is None:
+            self._interrupt(symbol, symbol.last_event_ns)
+            waiting = self._wait(symbol, symbol.last_id)
+        self._let_go(symbol, waiting, waiting.give_up(notice.first_id, notice.last_id), out)
+
+    def _begin_anew(self, symbol: PipelineSymbol, now_ns: int, out: list[Output]) -> None:
+        """What traded while the window was closed was left out on purpose."""
+        if symbol.waiting is not None:
+            self._let_go(symbol, symbol.waiting, symbol.waiting.release(), out)
+        self._interrupt(symbol, symbol.last_event_ns)
+        symbol.analytics.end_outage(now_ns, filled=False)
+        symbol.interrupted_ns = symbol.held_ns = symbol.last_id = symbol.waiting = None
 
     def _take_changes(self, changes: Iterable[StateChange], out: list[Output]) -> None:
         for change in changes:
@@ -292,7 +286,7 @@ class Pipeline:
                     symbol.changes, symbol.told_ns = 0, moment_ns
                     out.append(MetricsOutput(symbol.venue, metrics))
 
-    def _is_due(self, symbol: _Symbol, moment_ns: int) -> bool:
+    def _is_due(self, symbol: PipelineSymbol, moment_ns: int) -> bool:
         config, waited_ns = self.config, moment_ns - symbol.told_ns
         return (
             symbol.changes >= config.publish_trades
@@ -300,7 +294,7 @@ class Pipeline:
             or (symbol.changes > 0 and waited_ns >= config.publish_slow_ns)
         )
 
-    def _is_held(self, symbol: _Symbol, received_ns: int, out: list[Output]) -> bool:
+    def _is_held(self, symbol: PipelineSymbol, received_ns: int, out: list[Output]) -> bool:
         """Whether a symbol's time stands still, because what is missing is being fetched."""
         interrupted = symbol.interrupted_ns is not None and self.config.waits_for_backfill
         if symbol.waiting is None and not interrupted:
@@ -309,5 +303,6 @@ class Pipeline:
             symbol.held_ns = received_ns
         if received_ns - symbol.held_ns <= self.config.waiting_s_max * SECOND_NS:
             return True
-        self._end_waiting(symbol, out, complete=False)
-        return False
+        if symbol.waiting is not None:
+            self._let_go(symbol, symbol.waiting, symbol.waiting.release(), out)
+        return False  # what was missed shows with the next trade, if there is one

@@ -113,6 +113,7 @@ class Settings(BaseSettings):
     publisher_id: _PublisherId = Field("trading-app", validation_alias="WEBAPP_PUBLISHER_ID")
     journal_dir: _Folder = Field(Path(".state/trading-app"), validation_alias="WEBAPP_JOURNAL_DIR")
     sidecar_url: _Url = Field("http://127.0.0.1:8001", validation_alias="SIDECAR_URL")
+    market_url: _Url = Field("http://127.0.0.1:8002", validation_alias="MARKET_URL")
 
     @model_validator(mode="before")
     @classmethod

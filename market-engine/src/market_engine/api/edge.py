@@ -1,4 +1,4 @@
-"""The outermost layer: bodies are bounded, requests are counted, connections can be cut.
+"""The outermost layer: bodies are bounded, foreign pages change nothing, requests are counted.
 
 Knows nothing of what the application does.
 """
@@ -17,6 +17,8 @@ from market_engine.api.figures import Figures
 BODY_BYTES_MAX: Final = 65_536
 OTHER: Final = "other"
 """The route of requests that fit none."""
+_CHANGES_NOTHING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+_FOREIGN: Final = "A page of another origin may not change anything here: use the desk's own page."
 _CUT: Final = "market_engine.cut"
 
 
@@ -49,6 +51,8 @@ class Edge:
             if _stated_bytes(scope) > BODY_BYTES_MAX:
                 message = f"The body is over {BODY_BYTES_MAX:,} bytes, the limit: send less."
                 await error_response(413, "too_large", message)(scope, receive, counted)
+            elif _is_foreign(scope):
+                await error_response(403, "foreign_origin", _FOREIGN)(scope, receive, counted)
             else:
                 await self._app(scope, _bounded(receive), counted)
         finally:
@@ -60,6 +64,15 @@ def cut_of(scope: Scope) -> Callable[[], None]:
     """What ends a connection at once, whatever is still to be sent on it."""
     found: Callable[[], None] = scope.get(_CUT, _nothing)
     return found
+
+
+def _is_foreign(scope: Scope) -> bool:
+    """Whether a page of another origin asks for a change; programs send no ``Origin``."""
+    if scope["method"] in _CHANGES_NOTHING:
+        return False
+    headers = dict(scope["headers"])
+    origin = headers.get(b"origin")
+    return origin is not None and origin.partition(b"://")[2] != headers.get(b"host")
 
 
 def _bounded(receive: Receive) -> Receive:

@@ -7,6 +7,7 @@ from typing import Any, Final
 Example = dict[str, Any]
 
 _ERRORS: Final[dict[int, tuple[str, str, str | None]]] = {
+    403: ("foreign_origin", "A page of another origin may not change anything here.", None),
     404: ("unknown_symbol", "DOGE is not known here: GET /symbols lists what is.", "symbol"),
     409: ("replay_failed", "The replay has failed: start one again with POST /api/replay.", None),
     413: ("too_large", "The body is over 65,536 bytes, which is the limit: send less.", None),

@@ -158,7 +158,8 @@ def _merged(at_ns: int, group: Sequence[Point], factor: int) -> Point:
         last.vwap if volume_nano is None else _vwap(notional, volume_nano),
         last.averages,
         last.session_vwap,
-        len(group) == factor and all(point.is_complete for point in group),
+        # bars follow one another, points are told when something happened: none is missing there
+        (volume_nano is None or len(group) == factor) and all(point.is_complete for point in group),
     )
 
 

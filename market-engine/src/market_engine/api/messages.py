@@ -156,6 +156,7 @@ class Moment:
             "symbol": symbol,
             "trades": [trade_shape(trade) for trade in newest],
             "left_out": trades.count - len(newest),
+            "received_ms": newest[0].received_ns // MS_NS,  # the one that waited longest
             "sent_ms": sent_ms,
         }
         received_ns = None

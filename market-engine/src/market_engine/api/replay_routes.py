@@ -46,7 +46,7 @@ def replay_router(parts: Parts) -> APIRouter:
         "/api/replay",
         status_code=201,
         response_model=models.Replay,
-        responses=documented(404, 413, 422),
+        responses=documented(403, 404, 413, 422),
         summary="Replay a recording, in place of the one that is going on",
     )
     def begin(body: Annotated[models.ReplayStart, Body()]) -> Response:
@@ -55,7 +55,7 @@ def replay_router(parts: Parts) -> APIRouter:
     @router.patch(
         "/api/replay",
         response_model=models.Replay,
-        responses=documented(404, 409, 413, 422),
+        responses=documented(403, 404, 409, 413, 422),
         summary="Pause, go on, change the speed, or seek",
     )
     def change(body: Annotated[models.ReplayChange, Body()]) -> Response:

@@ -42,6 +42,8 @@ class ArchiveOptions:
     symbol: str | None = None
     kind: ArchiveKind | None = None
     venue: str = "binance"
+    """Of trades it is this with ``-trades``: their ids are another series than those of the
+    aggregated ones, which a live feed brings."""
 
 
 class ArchiveFile:
@@ -65,12 +67,12 @@ class ArchiveFile:
         """Not compressed: reading can begin at any time."""
         self.size = self._lines.size
         """Bytes on the disk."""
-        self.venue = venue
         named = _NAME.search(path.name)
         self.kind = kind or self._told_kind(_kind_named(named["kind"]) if named else None)
         if symbol is None and named is None:
             raise FileError(f"{path} does not name its symbol, as BTCUSDT-trades-…: say symbol=")
         self.symbol = symbol or (named["symbol"] if named else "")
+        self.venue = f"{venue}-trades" if self.kind == "trades" else venue
         self._read_row = _READERS[self.kind]
 
     def rows(self, from_ns: int = 0) -> Iterator[ArchiveEvent]:

@@ -21,7 +21,8 @@ from structlog.typing import FilteringBoundLogger
 
 from market_engine.feeds.base import Emit
 from market_engine.feeds.binance_client import LiveClient
-from market_engine.feeds.binance_config import BinanceConfig, BinanceStats, streams_of
+from market_engine.feeds.binance_config import BinanceConfig, BinanceStats, streams_of, venue_of
+from market_engine.feeds.binance_intake import Record
 from market_engine.feeds.binance_outlet import Outlet
 
 __all__ = ["BinanceConfig", "BinanceFeed", "BinanceStats"]
@@ -39,8 +40,6 @@ class BinanceFeed:
     come between others. No id is given twice.
     """
 
-    venue = "binance"
-
     def __init__(
         self,
         symbols: Sequence[str],
@@ -49,9 +48,12 @@ class BinanceFeed:
         resume: Mapping[str, int] = _NOTHING,
         clock: Callable[[], int] = time.time_ns,
         draw: Callable[[], float] = random.random,
+        record: Record | None = None,
         log: FilteringBoundLogger | None = None,
     ) -> None:
+        self._record = record
         self.symbols = tuple(symbols)
+        self.venue = venue_of(config or BinanceConfig())
         self._config = config or BinanceConfig()
         streams_of(self.symbols, self._config)
         self._resume = dict(resume)
@@ -111,6 +113,7 @@ class BinanceFeed:
             client = LiveClient(
                 self.symbols, self._config, self._resume, self._outlet, self._stats, self._log
             )
+            client.record_with(self._record)
             await client.run(stopping, self._draw)
         except Exception as error:  # noqa: BLE001 - raised again by ``run``
             self._error = error

@@ -16,14 +16,14 @@ from structlog.typing import FilteringBoundLogger
 from market_engine.events import Tick
 from market_engine.feeds.backoff import AttemptLimit, Backoff
 from market_engine.feeds.binance_backfill import Backfill
-from market_engine.feeds.binance_config import BinanceConfig, BinanceStats, streams_of
+from market_engine.feeds.binance_config import BinanceConfig, BinanceStats, streams_of, venue_of
 from market_engine.feeds.binance_connection import (
     Connection,
     RefusedError,
     UnreachableError,
     open_connection,
 )
-from market_engine.feeds.binance_intake import Intake
+from market_engine.feeds.binance_intake import Intake, Record
 from market_engine.feeds.binance_outlet import Outlet
 from market_engine.feeds.binance_parser import BinanceParser
 from market_engine.feeds.binance_rest import TradeHistory
@@ -50,7 +50,7 @@ class LiveClient:
         self._stats = stats
         self._log = log
         self._streams = streams_of(symbols, config)
-        parser = BinanceParser("binance", config.trade_stream)
+        parser = BinanceParser(venue_of(config), config.trade_stream)
         self._merge = TradeMerge(symbols, resume, stats)
         self._backfill = Backfill(config, stats, parser, self._merge, outlet)
         self._intake = Intake(stats, parser, self._merge, self._backfill, outlet)
@@ -61,6 +61,10 @@ class LiveClient:
         self._newest: Connection | None = None
         self._retiring: asyncio.Task[None] | None = None
         self._catching_up: asyncio.Task[None] | None = None
+
+    def record_with(self, record: Record | None) -> None:
+        """Hand every frame to this, too, before it is parsed."""
+        self._intake.record = record
 
     async def run(self, stopping: asyncio.Event, draw: Callable[[], float]) -> None:
         """Go on until ``stopping`` is set; raises FeedError where going on makes no sense."""

@@ -99,6 +99,11 @@ class BinanceStats:
     """Times that reading stopped, because too many events waited."""
 
 
+def venue_of(config: BinanceConfig) -> str:
+    """Trades and aggregated trades have ids of their own, so they are two venues."""
+    return "binance" if config.trade_stream == "aggTrade" else "binance-trades"
+
+
 def streams_of(symbols: Sequence[str], config: BinanceConfig) -> tuple[str, ...]:
     """The venue's names of the streams, trades first; FeedError for what it would refuse."""
     for symbol in symbols:

@@ -7,7 +7,7 @@ merged, and quotes and candles are taken from the older one. Runs in the loop's 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -19,6 +19,9 @@ from market_engine.feeds.binance_connection import Connection
 from market_engine.feeds.binance_outlet import Outlet
 from market_engine.feeds.binance_parser import BinanceParser
 from market_engine.feeds.binance_trades import Stretch, TradeMerge
+
+Record = Callable[[bytes, int], None]
+"""Takes a frame and its receipt in ns."""
 
 
 class Intake:
@@ -37,6 +40,8 @@ class Intake:
         self._merge = merge
         self._backfill = backfill
         self._outlet = outlet
+        self.record: Record | None = None
+        """Takes each frame with its receipt; must neither wait nor raise."""
         self.open: list[Connection] = []
         """Oldest first."""
 
@@ -61,6 +66,8 @@ class Intake:
     def take(self, connection: Connection, frame: bytes) -> bool:
         """Pass on what a frame says; False when no more should be read now."""
         now_ns = self._outlet.stamp()
+        if self.record is not None:
+            self.record(frame, now_ns)
         shutdowns = self._parser.shutdowns
         events = self._parser.parse(frame, now_ns)
         self._stats.frames += 1

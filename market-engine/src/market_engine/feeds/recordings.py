@@ -17,6 +17,7 @@ import msgspec
 from market_engine.errors import FileError
 from market_engine.events import SECOND_NS, Event, Rejected, Tick
 from market_engine.feeds.archive import ArchiveFile, ArchiveOptions
+from market_engine.feeds.binance_parser import BinanceParser
 from market_engine.feeds.frames import FramesFile
 
 TICKS_MAX: Final = 86_400
@@ -43,11 +44,13 @@ class Recording:
     """
 
     def __init__(
-        self, paths: Sequence[Path], parser: FrameParser, archive: ArchiveOptions | None = None
+        self,
+        paths: Sequence[Path],
+        parser: FrameParser | None = None,
+        archive: ArchiveOptions | None = None,
     ) -> None:
         if not paths:
             raise FileError("no file to replay is named: name one or more .frames or .csv files")
-        self._parser = parser
         archive = archive or ArchiveOptions()
         self._files = [_opened(path, archive) for path in paths]
         for before, after in zip(self._files, self._files[1:], strict=False):
@@ -55,6 +58,7 @@ class Recording:
                 raise FileError(
                     f"{after.path} begins before {before.path}: give the files in order of time"
                 )
+        self._parser = parser or BinanceParser(self.venue)
 
     @property
     def first_ns(self) -> int:
@@ -65,6 +69,12 @@ class Recording:
     def last_ns(self) -> int:
         """When the last thing came; compressed files are read through for it, once."""
         return max(file.last_ns for file in self._files)
+
+    @property
+    def venue(self) -> str:
+        """Whose ids they are: of the first file, as ``venue_of`` says, or as the archive does."""
+        first = self._files[0]
+        return first.venue if isinstance(first, ArchiveFile) else venue_of(first.address)
 
     @property
     def symbols(self) -> tuple[str, ...]:
@@ -120,6 +130,14 @@ class Recording:
                 yield item.received_ns, (item,)
             else:
                 yield item[0], parse(item[1], item[0])
+
+
+def venue_of(address: str) -> str:
+    """The venue of frames, by the address that they came from."""
+    scheme, _, host = address.partition("://")
+    if scheme == "simulated":
+        return "simulated"
+    return "binance-futures" if host.startswith("fstream.") else "binance"
 
 
 def _opened(path: Path, archive: ArchiveOptions) -> FramesFile | ArchiveFile:

@@ -16,7 +16,6 @@ from market_engine.errors import SettingsError
 from market_engine.events import Event, Rejected, Tick
 from market_engine.feeds.archive import ArchiveOptions
 from market_engine.feeds.base import Emit
-from market_engine.feeds.binance_parser import BinanceParser
 from market_engine.feeds.pace import Pace
 from market_engine.feeds.recordings import FrameParser, Recording, Step
 
@@ -83,9 +82,8 @@ class ReplayFeed:
         if self._options.batch_max < 1:
             raise SettingsError(f"batch_max={self._options.batch_max} is below 1")
         files = [paths] if isinstance(paths, Path) else list(paths)
-        self.venue = self._options.archive.venue
-        parser = parser or BinanceParser(self.venue)
         self._recording = Recording(files, parser, self._options.archive)
+        self.venue = self._recording.venue
         self._first_ns = self._at_ns = self._recording.first_ns
         self._last_ns = self._recording.last_ns
         self._timing = timing or Timing()

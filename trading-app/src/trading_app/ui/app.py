@@ -8,7 +8,7 @@ from typing import Final
 
 import streamlit as st
 
-from trading_app.ui import delivery, live, shared, trade
+from trading_app.ui import delivery, live, market, market_shared, shared, trade
 from trading_app.ui.style import style_sheet
 
 ICON: Final = Path(__file__).with_name("icon.svg")
@@ -20,6 +20,7 @@ def main() -> None:
     desk = shared.desk()
     pages = [
         st.Page(partial(trade.show, desk), title="Trade", url_path="trade", default=True),
+        st.Page(partial(market.show, market_shared.client()), title="Market", url_path="market"),
         st.Page(partial(live.show, desk), title="Live", url_path="live"),
         st.Page(partial(delivery.show, desk), title="Delivery", url_path="delivery"),
     ]
