@@ -346,12 +346,14 @@ def test_bad_frames_are_counted_and_named_for_their_symbol_where_it_is_known(str
     assert (stream.view().malformed, stream.health.malformed) == (1, 1)
 
 
-def test_symbols_beyond_the_limit_are_passed_on_and_counted():
-    stream = Stream(HealthConfig(symbols_max=3))
+def test_symbols_beyond_the_limit_are_left_out_and_counted():
+    health = FeedHealth(HealthConfig(symbols_max=3))
     for name in "ABCDEF":
-        stream.trades(2, name)
-    assert len(stream.health.snapshot()) == 3
-    assert stream.health.unwatched == 6
+        for number in (1, 2):
+            trade = Trade("test", name, 1, 1, "buy", number, START_NS, START_NS)
+            assert health.take(trade).taken == (name in "ABC")
+    assert len(health.snapshot()) == 3
+    assert health.unwatched == 6
 
 
 def test_a_flood_of_faults_is_named_once_a_second(stream):

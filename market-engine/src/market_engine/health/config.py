@@ -53,4 +53,4 @@ class HealthConfig(msgspec.Struct, frozen=True):
     """Where a feed says nothing at all, no symbol's silence counts for more than this: a recording
     with an hour cut out holds no frozen symbol."""
     symbols_max: int = 1_024
-    """Further symbols are passed on unwatched; ``FeedHealth.unwatched`` counts their events."""
+    """Events of further symbols are left out; ``FeedHealth.unwatched`` counts them."""

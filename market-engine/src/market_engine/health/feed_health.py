@@ -65,7 +65,7 @@ class FeedHealth:
         self._pause_ns = int(self._config.pause_s_max * SECOND_NS)
         self._disconnected = False
         self.unwatched = 0
-        """Events of symbols beyond ``symbols_max``."""
+        """Events of symbols beyond ``symbols_max``: left out, so that memory is bounded."""
         self.malformed = 0
         """Frames that did not even say whose they were."""
         for symbol in symbols:
@@ -81,9 +81,9 @@ class FeedHealth:
         taken = True
         if type(event) is Trade:
             health = self._symbols.get(event.symbol) or self._watch(event.symbol, event.venue)
-            taken = health is None or health.take(event)
+            taken = health is not None and health.take(event)
         else:
-            self._take_other(event)
+            taken = self._take_other(event)
         if self._found:
             return self._verdict(taken=taken)
         return TAKEN if taken else DROPPED
@@ -123,14 +123,15 @@ class FeedHealth:
         for health in self._symbols.values():
             health.look(received_ns)
 
-    def _take_other(self, event: Event) -> None:
+    def _take_other(self, event: Event) -> bool:
         if isinstance(event, Quote | Candle):
-            if event.symbol not in self._symbols:
-                self._watch(event.symbol, event.venue)
-        elif isinstance(event, Notice):
+            known = event.symbol in self._symbols
+            return known or self._watch(event.symbol, event.venue) is not None
+        if isinstance(event, Notice):
             self._take_notice(event)
         elif isinstance(event, Rejected):
             self._take_rejected(event)
+        return True
 
     def _take_rejected(self, event: Rejected) -> None:
         kind = _KINDS.get(event.reason, FaultKind.MALFORMED)
