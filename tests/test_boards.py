@@ -19,6 +19,9 @@ from tests.parts import ROOT
 from trading_app import palette
 
 TARGETS = targets()
+JOBS = ["metrics-sidecar", "market-engine"]
+OTHER_JOB = dict.fromkeys(BOARDS, "market-engine") | {"market-data": "metrics-sidecar"}
+OF_THE_SIDECAR = ("telemetry_", "benchmark_", "trades_", "volume_", "last_trade_")
 SOURCE = {"type": "prometheus", "uid": "$datasource"}
 each_board = pytest.mark.parametrize("board", BOARDS)
 each_target = pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.name)
@@ -103,17 +106,20 @@ def test_the_unit_is_that_of_what_is_asked(target):
     (name, *_) = [selector.name for selector in selectors(target.expression())]
     asks_seconds = re.match(r"histogram_quantile|time\(\) -|clamp_min\(time", target.query["expr"])
     dimension = "count"
-    states = r"telemetry_(receiver_up|publisher_open)$|benchmark_status$"
-    if re.match(states, name) or "max_over_time" in str(target):
+    states = r"telemetry_(receiver_up|publisher_open)$|benchmark_status$|market_schedule_open$"
+    of_symbols = target.board == "market-data" and target.panel["type"] == "state-timeline"
+    if re.match(states, name) or of_symbols or "max_over_time" in str(target):
         dimension = "state"
-    elif name.endswith("busy:rate1m"):
+    elif re.search(r"busy:rate1m$|volatility_ratio$", name) or target.panel["title"].startswith(
+        "Price against"
+    ):
         dimension = "ratio"
     elif name.endswith("_bytes"):
         dimension = "bytes"
     elif (
         asks_seconds
         or re.search(":p99|_seconds:mean|benchmark_(publish|duration)_seconds", name)
-        or name.endswith("heartbeat_age_seconds")
+        or name.endswith(("heartbeat_age_seconds", "market_store_lag_seconds"))
     ):
         dimension = "seconds"
     elif target.panel["type"] == "heatmap":
@@ -137,11 +143,28 @@ def test_a_state_is_that_of_now_and_not_of_the_last_step_of_a_long_range():
             assert of_now, target.name
 
 
-def test_the_event_age_turns_red_where_its_alert_fires():
-    (panel,) = [p for p in panels("trading-telemetry") if p["title"] == "Event age p99"]
+@pytest.mark.parametrize(
+    ("board", "title", "rules", "expression"),
+    [
+        (
+            "trading-telemetry",
+            "Event age p99",
+            "alerts.yml",
+            "instance:telemetry_event_age_seconds:p99_1m > ",
+        ),
+        (
+            "market-data",
+            "Lag p99",
+            "market_alerts.yml",
+            'instance:market_feed_lag_seconds:p99_1m{job="market-engine"} > ',
+        ),
+    ],
+)
+def test_an_age_turns_red_where_its_alert_fires(board, title, rules, expression):
+    (panel,) = [p for p in panels(board) if p["title"] == title]
     *_, last = panel["fieldConfig"]["defaults"]["thresholds"]["steps"]
-    rules = (ROOT / "infra/prometheus/rules/alerts.yml").read_text()
-    assert f"instance:telemetry_event_age_seconds:p99_1m > {last['value']:g}\n" in rules
+    text = (ROOT / "infra/prometheus/rules" / rules).read_text()
+    assert f"{expression}{last['value']:g}\n" in text
     assert last["color"] == palette.DANGER_MARK
 
 
@@ -165,6 +188,13 @@ def test_a_state_has_one_word_and_one_colour_on_every_board():
         "failed": {palette.DANGER_MARK},
         "firing": {palette.DANGER_MARK},
         "ended": {palette.MUTED.dark},
+        "late": {palette.WARNING_MARK},
+        "stale": {palette.WARNING_MARK},
+        "backfilling": {palette.WARNING_MARK},
+        "gap": {palette.DANGER_MARK},
+        "disconnected": {palette.DANGER_MARK},
+        "closed": {palette.MUTED.dark},
+        "unknown": {palette.MUTED.dark},
     }
 
 
@@ -194,7 +224,40 @@ def test_target_rate_interval(target):
 def test_target_job_and_target_instance(target, name):
     for selector in selectors(target.query["expr"].replace("$__rate_interval", "4s")):
         matchers = [m for m in selector.matchers.matchers if m.name == name]
-        assert [(m.op, m.value) for m in matchers] == [(promql.MatchOp.Re, f"${name}")]
+        assert [(m.op, m.value) for m in matchers if m.op is not promql.MatchOp.NotEqual] == [
+            (promql.MatchOp.Re, f"${name}")
+        ]
+
+
+@each_target
+def test_what_both_jobs_serve_is_asked_of_the_boards_own_job_only(target):
+    """With all jobs chosen, neither is shown as the other."""
+    for selector in selectors(target.expression()):
+        own = {m.value for m in selector.matchers.matchers if m.op is promql.MatchOp.NotEqual}
+        if target.board == "alerts":
+            assert "job" not in {m.name for m in selector.matchers.matchers if m.value in own}
+        elif re.match("up$|process_|python_", selector.name):
+            assert own == {OTHER_JOB[target.board]}
+        else:
+            ours = ("market_",) if target.board == "market-data" else OF_THE_SIDECAR
+            assert selector.name.split(":")[-2 if ":" in selector.name else 0].startswith(ours)
+
+
+@each_board
+def test_the_job_of_a_board_is_the_one_that_it_offers(board):
+    job = variable(board, "job")
+    if board == "alerts":
+        assert (job["current"]["value"], job["query"]) == (["$__all"], "label_values(up, job)")
+    else:
+        other = OTHER_JOB[board]
+        assert job["query"] == f'label_values(up{{job!="{other}"}}, job)'
+        assert [*job["current"]["value"], other] in (JOBS, JOBS[::-1])
+
+
+@each_board
+def test_a_link_to_another_board_takes_no_job_along(board):
+    boards = [link for link in BOARDS[board]["links"] if link["type"] == "dashboards"]
+    assert [link["includeVars"] for link in boards] == [False]
 
 
 # Beyond them

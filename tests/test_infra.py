@@ -60,7 +60,8 @@ def environment_with(folder: Path, **more: str) -> dict[str, str]:
     docker.chmod(0o755)
     own = {"PATH": f"{docker.parent}:{os.environ['PATH']}", "FAKE_INFO": NATIVE}
     own |= {"FAKE_DOCKER": str(folder), "RUN_DIR": str(folder)}
-    ports = {key: str(free_port()) for key in (*PORT_KEYS, "SIDECAR_HTTP_PORT")}
+    apps = ("SIDECAR_HTTP_PORT", "MARKET_HTTP_PORT")
+    ports = {key: str(free_port()) for key in (*PORT_KEYS, *apps)}
     return ENVIRONMENT | own | ports | more
 
 
@@ -367,23 +368,27 @@ def test_prometheus_takes_the_configuration_that_is_mounted(started):
     assert "rules found" in result.stdout
 
 
-def test_one_job_scrapes_every_second_and_forgives_no_wrong_content_type():
+def test_each_job_scrapes_every_second_and_forgives_no_wrong_content_type():
     config = yaml.safe_load((ROOT / "infra/prometheus/prometheus.yml").read_text())
     assert config["global"] == {
         "scrape_interval": "1s",
         "scrape_timeout": "1s",
         "evaluation_interval": "1s",
     }
-    (job,) = config["scrape_configs"]
-    assert set(job) == {"job_name", "file_sd_configs"}
+    jobs = config["scrape_configs"]
+    assert [job["job_name"] for job in jobs] == ["metrics-sidecar", "market-engine"]
+    files = [each["files"] for job in jobs for each in job["file_sd_configs"]]
+    assert files == [["targets/sidecar.json"], ["targets/market.json"]]
+    assert all(set(job) == {"job_name", "file_sd_configs"} for job in jobs)
 
 
 @pytest.mark.parametrize(
     ("kind", "host"), [("native", "127.0.0.1"), ("desktop", "host.docker.internal")]
 )
-def test_the_one_target_is_the_sidecar_as_the_container_reaches_it(kind, host, request):
+def test_the_one_target_of_a_job_is_the_app_as_the_container_reaches_it(kind, host, request):
     started = request.getfixturevalue(kind)
     assert targets(started, "sidecar") == [f"{host}:{started.port('SIDECAR_HTTP_PORT')}"]
+    assert targets(started, "market") == [f"{host}:{started.port('MARKET_HTTP_PORT')}"]
 
 
 @pytest.mark.parametrize(("kind", "host"), [("native", "127.0.0.1"), ("desktop", "alertmanager")])
@@ -400,9 +405,11 @@ def test_prometheus_tells_alertmanager(kind, host, request):
         ("::1", "host.docker.internal"),
     ],
 )
-def test_docker_desktop_reaches_a_sidecar_on_any_address(tmp_path, host, reached):
-    started = start(tmp_path, FAKE_INFO=DESKTOP, SIDECAR_HTTP_HOST=host)
+def test_docker_desktop_reaches_an_app_on_any_address(tmp_path, host, reached):
+    hosts = {"SIDECAR_HTTP_HOST": host, "MARKET_HTTP_HOST": host}
+    started = start(tmp_path, FAKE_INFO=DESKTOP, **hosts)
     assert targets(started, "sidecar") == [f"{reached}:{started.port('SIDECAR_HTTP_PORT')}"]
+    assert targets(started, "market") == [f"{reached}:{started.port('MARKET_HTTP_PORT')}"]
 
 
 def test_prometheus_alone_tells_nobody_of_an_alert_and_complains_of_nothing(tmp_path):
@@ -502,9 +509,8 @@ def test_the_address_of_the_webhook_is_shown_nowhere(desktop):
 
 
 def test_every_alert_that_the_routes_name_is_one_of_ours():
-    alerts = set(
-        re.findall(r"- alert: (\w+)", (ROOT / "infra/prometheus/rules/alerts.yml").read_text())
-    )
+    rules = (ROOT / "infra/prometheus/rules").glob("*.yml")
+    alerts = set(re.findall(r"- alert: (\w+)", "".join(path.read_text() for path in rules)))
     named = set(re.findall(r"\b[A-Z][a-z]+[A-Z]\w+", re.sub("#.*", "", ALERTMANAGER.read_text())))
     assert named
     assert named <= alerts
@@ -516,12 +522,16 @@ INHIBITED = {
     "ReceiverStalled": ECHOES,
     "StateNotWritten": ECHOES,
     "SidecarSaturated": {"DeliveryStuck", "DeliveryLagHigh"},
+    "MarketClockSkew": {"MarketLagHigh"},
 }
 
 
 @pytest.mark.parametrize("cause", INHIBITED)
-def test_the_echo_of_an_alert_on_the_same_sidecar_is_not_told(runnable, cause):
-    others = ECHOES.union({"TradesRefused", "EventsLost"}) - {cause}
+def test_the_echo_of_an_alert_on_the_same_instance_is_not_told(runnable, cause):
+    others = ECHOES | {"TradesRefused", "EventsLost"}
+    if cause.startswith("Market"):
+        others = {"MarketLagHigh", "MarketFeedGap"}
+    others = others - {cause}
     with running(runnable, "alertmanager"):
         url = f"http://127.0.0.1:{runnable.port('ALERTMANAGER_PORT')}"
         alert = (f"--alertmanager.url={url}", "alert")
@@ -615,6 +625,7 @@ def test_infra_local_says_where_all_is_and_ends_with_one_of_its_programs(local):
         f"{apps.desk_url}/live",
         f"http://127.0.0.1:{port}/alerts",
         f"{apps.sidecar_url}/metrics",
+        f"{apps.market_url}/metrics",
         "Alerts are sent to ALERT_WEBHOOK_URL.",
     ):
         assert text in apps.output()
@@ -763,12 +774,13 @@ def test_up_ends_what_was_up_and_waits_until_the_new_is_healthy(started):
 
 def test_up_prints_where_all_is_and_how_to_end_it(started):
     grafana = f"http://127.0.0.1:{started.port('GRAFANA_PORT')}"
-    for uid in ("trading-telemetry", "pipeline-health", "alerts"):
+    for uid in ("trading-telemetry", "pipeline-health", "market-data", "alerts"):
         assert f"{grafana}/d/{uid}\n" in started.output
     for address in (
         f"http://127.0.0.1:{started.port('PROMETHEUS_PORT')}\n",
         f"http://127.0.0.1:{started.port('ALERTMANAGER_PORT')}\n",
         f"http://127.0.0.1:{started.port('SIDECAR_HTTP_PORT')}/metrics\n",
+        f"http://127.0.0.1:{started.port('MARKET_HTTP_PORT')}/metrics\n",
     ):
         assert address in started.output
     assert "make infra-down" in started.output

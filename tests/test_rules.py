@@ -14,11 +14,14 @@ from typing import Any, NamedTuple
 
 import pytest
 import yaml
+from tests.boards import selectors
 from tests.parts import ROOT, need
 
 INFRA = ROOT / "infra/prometheus"
-RULES = (INFRA / "rules/alerts.yml").read_text()
-ALERTS = re.findall(r"- alert: (\w+)", RULES)
+FILES = {name: (INFRA / f"rules/{name}.yml").read_text() for name in ("alerts", "market_alerts")}
+RULES = "".join(FILES.values())
+ALERTS = re.findall(r"- alert: (\w+)", FILES["alerts"])
+MARKET_ALERTS = re.findall(r"- alert: (\w+)", FILES["market_alerts"])
 CASES = {path.name: yaml.safe_load(path.read_text()) for path in INFRA.glob("tests/*.yml")}
 
 
@@ -47,7 +50,7 @@ class Mutation(NamedTuple):
     def rule(self) -> dict[str, Any]:
         """The wrong rule, with this mutation as a label."""
         after = RULES.partition(f"- alert: {self.alert}\n")[2]
-        text = re.split(r"^ +- ", after, maxsplit=1, flags=re.MULTILINE)[0]
+        text = re.split(r"^(?: +- |#)", after, maxsplit=1, flags=re.MULTILINE)[0]
         assert text.count(self.text) == 1, f"{self} does not apply"
         rule = yaml.safe_load(text.replace(self.text, self.replacement))
         return rule | {"alert": self.alert, "labels": rule["labels"] | {"mutation": self.label()}}
@@ -61,6 +64,7 @@ class Mutation(NamedTuple):
 
 
 OURS = '{job="metrics-sidecar"}'
+MARKET = '{job="market-engine"}'
 UP = f"telemetry_receiver_up{OURS}"
 RECEIVED = f"instance:telemetry_received:known{OURS}"
 LEVELS = (
@@ -73,11 +77,16 @@ LEVELS = (
 
 def wrong_durations() -> list[Mutation]:
     """Each alert a second too early, and a second too late."""
-    rules = [rule for group in yaml.safe_load(RULES)["groups"] for rule in group["rules"]]
+    rules = [
+        rule
+        for text in FILES.values()
+        for group in yaml.safe_load(text)["groups"]
+        for rule in group["rules"]
+    ]
     right_s = {rule["alert"]: int(rule["for"].removesuffix("s")) for rule in rules}
     return [
         Mutation(alert, f"for: {right_s[alert]}s", f"for: {wrong_s}s")
-        for alert in ALERTS
+        for alert in ALERTS + MARKET_ALERTS
         for wrong_s in (right_s[alert] - 1, right_s[alert] + 1)
         if wrong_s >= 0
     ]
@@ -106,7 +115,7 @@ def wrong_growths(alert: str, name: str, then: str = "\n") -> list[Mutation]:
     ]
 
 
-UNCHANGED = [Mutation(alert, "for:", "for:") for alert in ALERTS]
+UNCHANGED = [Mutation(alert, "for:", "for:") for alert in ALERTS + MARKET_ALERTS]
 MUTATIONS = [
     *wrong_durations(),
     Mutation("SidecarDown", "== 0", "== 1"),
@@ -180,12 +189,75 @@ MUTATIONS = [
     Mutation("DeliveryStuck", "<= 10", "<= 11"),
     Mutation("DeliveryLagHigh", "> 1", "> 0.9"),
     Mutation("DeliveryLagHigh", "> 1", "> 1.2"),
+    Mutation("MarketEngineDown", "== 0", "== 1"),
+    Mutation("MarketEngineDown", 'job="market-engine"', 'job=~".+"'),
+    Mutation("MarketStoreFailing", "[1m]) > 0", "[1m]) >= 0"),
+    Mutation("MarketStoreFailing", "[1m]) > 0", "[1m]) > 2"),
+    Mutation("MarketStoreFailing", "[1m]", "[50s]"),
+    Mutation("MarketStoreFailing", "[1m]", "[70s]"),
+    Mutation("MarketStoreFailing", "> 5", ">= 5"),
+    Mutation("MarketStoreFailing", "> 5", "> 5.2"),
+    Mutation("MarketStreamClientsDropped", "> 0", ">= 0"),
+    Mutation("MarketStreamClientsDropped", "> 0", "> 2"),
+    Mutation("MarketStreamClientsDropped", "[1m]", "[50s]"),
+    Mutation("MarketStreamClientsDropped", "[1m]", "[70s]"),
+    Mutation("MarketFeedDisconnected", f"connected{MARKET} == 0", f"connected{MARKET} == 1"),
+    Mutation(
+        "MarketFeedDisconnected", f"connects_total{MARKET} == 0", f"connects_total{MARKET} == 2"
+    ),
+    Mutation(
+        "MarketFeedDisconnected", f"connects_total{MARKET} == 0", f"connects_total{MARKET} >= 0"
+    ),
+    Mutation("MarketFeedDisconnected", f"running{MARKET} == 0", f"running{MARKET} == 2"),
+    Mutation("MarketFeedDisconnected", f"running{MARKET} == 0", f"running{MARKET} >= 0"),
+    Mutation(
+        "MarketFeedDisconnected",
+        f"and on (job, instance) market_feed_connects_total{MARKET})",
+        f"and on (job) market_feed_connects_total{MARKET})",
+    ),
+    Mutation("MarketFeedDisconnected", f"open{MARKET} == 1", f"open{MARKET} >= 0"),
+    Mutation(
+        "MarketFeedDisconnected",
+        "and on (job, instance) market_schedule",
+        "and on (job) market_schedule",
+    ),
+    Mutation("MarketFeedGap", "> 0", ">= 0"),
+    Mutation("MarketFeedGap", "> 0", "> 1"),
+    Mutation("MarketSymbolStale", "== 1", "== 0"),
+    Mutation("MarketSymbolStale", ', state="stale"', ""),
+    Mutation("MarketSymbolStale", f"connected{MARKET} == 0", f"connected{MARKET} == 2"),
+    Mutation("MarketSymbolStale", f"connected{MARKET} == 0", f"connected{MARKET} >= 0"),
+    Mutation("MarketSymbolStale", "on (job, instance)", "on (job)"),
+    Mutation("MarketClockSkew", '"}[1m]) > 0\n', '"}[1m]) >= 0\n'),
+    Mutation("MarketClockSkew", '"}[1m]) > 0\n', '"}[1m]) > 2\n'),
+    Mutation("MarketClockSkew", '"clock_skew"}[1m]', '"clock_skew"}[50s]'),
+    Mutation("MarketClockSkew", '"clock_skew"}[1m]', '"clock_skew"}[70s]'),
+    Mutation("MarketClockSkew", '"clock_skew"} > 0', '"clock_skew"} >= 0'),
+    Mutation("MarketClockSkew", '"clock_skew"} > 0', '"clock_skew"} > 1'),
+    Mutation("MarketClockSkew", "offset 1m", "offset 50s"),
+    Mutation("MarketClockSkew", "offset 1m", "offset 70s"),
+    Mutation("MarketClockSkew", '"future"}[1m])) > 0', '"future"}[1m])) >= 0'),
+    Mutation("MarketClockSkew", '"future"}[1m])) > 0', '"future"}[1m])) > 2'),
+    Mutation("MarketClockSkew", ', reason="future"', ""),
+    Mutation("MarketFeedMalformed", "[1m]) > 0", "[1m]) >= 0"),
+    Mutation("MarketFeedMalformed", "[1m]) > 0", "[1m]) > 2"),
+    Mutation("MarketFeedMalformed", "[1m]", "[50s]"),
+    Mutation("MarketFeedMalformed", "[1m]", "[70s]"),
+    Mutation("MarketFeedMalformed", '"} > 0', '"} >= 0'),
+    Mutation("MarketFeedMalformed", '"} > 0', '"} > 1'),
+    Mutation("MarketFeedMalformed", 'future"}[1m]', '"}[1m]'),
+    Mutation("MarketFeedMalformed", 'future"} >', '"} >'),
+    Mutation("MarketFeedMalformed", "offset 1m", "offset 50s"),
+    Mutation("MarketFeedMalformed", "offset 1m", "offset 70s"),
+    Mutation("MarketLagHigh", "> 1", "> 0.9"),
+    Mutation("MarketLagHigh", "> 1", "> 1.2"),
 ]
 
 
 def rules_with(mutations: list[Mutation]) -> dict[str, Any]:
     """All the rules, with these in the place of their alert; a label tells them apart."""
-    rules = yaml.safe_load(RULES)
+    groups = [group for text in FILES.values() for group in yaml.safe_load(text)["groups"]]
+    rules = {"groups": groups}
     for group in rules["groups"]:
         right = [rule for rule in group["rules"] if rule["alert"] != mutations[0].alert]
         if len(right) < len(group["rules"]):
@@ -202,8 +274,8 @@ def cases_for(mutations: list[Mutation], file: dict[str, Any]) -> dict[str, Any]
             for moment in case["promql_expr_test"]
             for mutation in mutations
         ]
-    recording = str(INFRA / "rules/recording.yml")
-    return file | {"rule_files": [recording, "alerts.yml"], "tests": cases}
+    recording = [str(INFRA / f"rules/{name}.yml") for name in ("recording", "market_recording")]
+    return file | {"rule_files": [*recording, "alerts.yml"], "tests": cases}
 
 
 def alert_of(case: dict[str, Any]) -> str:
@@ -214,7 +286,7 @@ def alert_of(case: dict[str, Any]) -> str:
 def failures(tmp_path_factory) -> dict[str, str]:
     """What promtool says of all mutations of each alert; all at once, for that is quick."""
     found = {}
-    for alert in ALERTS:
+    for alert in ALERTS + MARKET_ALERTS:
         folder = tmp_path_factory.mktemp(alert)
         mutations = [each for each in [*UNCHANGED, *MUTATIONS] if each.alert == alert]
         (folder / "alerts.yml").write_text(json.dumps(rules_with(mutations)))  # JSON is YAML
@@ -236,7 +308,7 @@ def test_no_mistake_fails_no_case(failures, unchanged):
     assert unchanged.matcher() not in failures[unchanged.alert]
 
 
-@pytest.mark.parametrize("alert", ALERTS)
+@pytest.mark.parametrize("alert", ALERTS + MARKET_ALERTS)
 def test_an_alert_has_a_case_that_fires_one_that_does_not_and_a_runbook(alert):
     cases = [each for file in CASES.values() for each in file["tests"] if alert_of(each) == alert]
     moments = [moment["exp_samples"] for case in cases for moment in case["promql_expr_test"]]
@@ -248,7 +320,7 @@ def test_an_alert_has_a_case_that_fires_one_that_does_not_and_a_runbook(alert):
 
 def test_each_alert_has_all_that_somebody_needs_at_night():
     for word in ("for:", "severity:", "summary:", "description:", "runbook_url:"):
-        assert RULES.count(word) == len(ALERTS), word
+        assert RULES.count(word) == len(ALERTS + MARKET_ALERTS), word
 
 
 def test_what_is_known_of_a_counter_is_what_is_served_or_else_what_was_known():
@@ -264,12 +336,27 @@ def test_what_is_known_of_a_counter_is_what_is_served_or_else_what_was_known():
 
 def test_the_rules_name_only_metrics_that_are_served_or_recorded():
     known = set(re.findall(r"^\| `(\w+)", (ROOT / "docs/metrics.md").read_text(), re.MULTILINE))
-    recording = (INFRA / "rules/recording.yml").read_text()
+    names = ("recording", "market_recording")
+    recording = "".join((INFRA / f"rules/{name}.yml").read_text() for name in names)
     known |= set(re.findall(r"- record: (\S+)", recording))
     known |= {"up", "process_start_time_seconds", "telemetry_event_age_seconds_bucket"}
+    known |= {"market_feed_lag_seconds_bucket"}
     expressions = recording + RULES
     expressions = re.sub(r"(summary|description|runbook_url): .*", "", expressions)
     named = set(
-        re.findall(r"\b(?:\w+:)?(?:telemetry|trades|volume|process)_\w+(?::\w+)?", expressions)
+        re.findall(
+            r"\b(?:\w+:)?(?:telemetry|trades|volume|process|market)_\w+(?::\w+)?", expressions
+        )
     )
     assert named - known == set()
+
+
+def test_a_rule_of_one_job_asks_for_nothing_of_the_other():
+    for name, text in FILES.items():
+        own, other = (OURS, MARKET) if name == "alerts" else (MARKET, OURS)
+        assert other[1:-1] not in text
+        for group in yaml.safe_load(text)["groups"]:
+            for rule in group["rules"]:
+                for selector in selectors(rule["expr"]):
+                    is_own = own[1:-1] in str(selector)
+                    assert is_own or re.match(r"instance:telemetry_\w+:\w+$", selector.name)

@@ -43,6 +43,7 @@ def up() -> int:
     lay_out(
         docker.folder,
         sidecar=docker.reaches(endpoints.sidecar_url).removeprefix("http://"),
+        market=docker.reaches(endpoints.market_url).removeprefix("http://"),
         alertmanager=f"{alertmanager}:{settings.alertmanager_port}",
         webhook_url=docker.reaches(_webhook(settings)),
     )
@@ -77,9 +78,14 @@ def _announce(endpoints: Endpoints, settings: Settings) -> None:
         f"\n  Prometheus, Alertmanager and Grafana are up.\n\n{''.join(links)}"
         f"    Prometheus         {prometheus}\n"
         f"    Alertmanager       {alertmanager}\n"
-        f"    Scraped            {endpoints.sidecar_url}/metrics\n\n  {told}\n"
+        f"{_scraped(endpoints)}\n  {told}\n"
         f"  make infra-logs follows them; make infra-down ends them and keeps their data.\n"
     )
+
+
+def _scraped(endpoints: Endpoints) -> str:
+    urls = (endpoints.sidecar_url, endpoints.market_url)
+    return "".join(f"    Scraped            {url}/metrics\n" for url in urls)
 
 
 def _webhook(settings: Settings) -> str:
@@ -107,6 +113,7 @@ def local() -> int:
     lay_out(
         folder,
         sidecar=endpoints.sidecar_url.removeprefix("http://"),
+        market=endpoints.market_url.removeprefix("http://"),
         alertmanager=settings.address("ALERTMANAGER_PORT") if alertmanager else "",
         webhook_url=_webhook(settings),
     )
@@ -119,7 +126,7 @@ def local() -> int:
         f"\n    Live page          {endpoints.desk_url}/live\n"
         f"    Prometheus         {address}\n"
         f"    Alerts             {address}/alerts\n"
-        f"    Scraped            {endpoints.sidecar_url}/metrics\n\n  {told}\n  Ctrl-C ends it.\n",
+        f"{_scraped(endpoints)}\n  {told}\n  Ctrl-C ends it.\n",
     )
 
 

@@ -12,12 +12,15 @@ from endpoints import ProblemError
 from run_lock import ROOT
 
 
-def lay_out(folder: Path, *, sidecar: str, alertmanager: str = "", webhook_url: str = "") -> None:
+def lay_out(
+    folder: Path, *, sidecar: str, market: str, alertmanager: str = "", webhook_url: str = ""
+) -> None:
     """Write the folder anew, with a folder for each service in it.
 
-    ``sidecar`` and ``alertmanager`` are ``host:port`` as Prometheus reaches them; without an
-    alertmanager it tells nobody. Every user may read what is inside, for each container has one
-    of its own. No other user of this machine may enter the folder: ``webhook_url`` is a secret.
+    ``sidecar``, ``market`` (the engine) and ``alertmanager`` are ``host:port`` as Prometheus
+    reaches them; without an alertmanager it tells nobody. Every user may read what is inside, for
+    each container has one of its own. No other user of this machine may enter the folder:
+    ``webhook_url`` is a secret.
     """
     try:
         if folder.exists():
@@ -26,7 +29,12 @@ def lay_out(folder: Path, *, sidecar: str, alertmanager: str = "", webhook_url: 
         for name in ("prometheus", "alertmanager", "grafana"):
             not_tests = shutil.ignore_patterns("tests")
             shutil.copytree(ROOT / "infra" / name, folder / name, ignore=not_tests)
-        _write_targets(folder / "prometheus/targets", sidecar=sidecar, alertmanager=alertmanager)
+        _write_targets(
+            folder / "prometheus/targets",
+            sidecar=sidecar,
+            market=market,
+            alertmanager=alertmanager,
+        )
         _add_webhook(folder / "alertmanager/alertmanager.yml", webhook_url)
         for path in folder.rglob("*"):
             path.chmod(0o755 if path.is_dir() else 0o644)

@@ -12,6 +12,7 @@ from typing import Final
 from grafana_foundation_sdk.builders.dashboard import Dashboard
 
 from panels import (
+    ALL,
     DANGER,
     GOOD,
     RATE,
@@ -33,8 +34,9 @@ ZERO: Final = "up{@} * 0"
 NAMED: Final = {
     "alertname": "Alert",
     "severity": "Severity",
-    "instance": "Sidecar",
+    "instance": "Instance",
     "publisher": "Publisher",
+    "symbol": "Symbol",
     "reason": "Reason",
 }
 
@@ -68,9 +70,9 @@ def make() -> Dashboard:
                 "Alerts over time",
                 "Pending: true, and not yet for long enough. Firing: somebody should look.",
                 Query(
-                    f"max by (alertname, instance, publisher, reason) ({_ever('firing')} * 2"
+                    f"max by (alertname, instance, publisher, symbol, reason) ({_ever('firing')} * 2"
                     f" or ignoring (alertstate) {_ever('pending')})",
-                    "{{alertname}} {{instance}} {{publisher}} {{reason}}",
+                    "{{alertname}} {{instance}} {{publisher}} {{symbol}} {{reason}}",
                 ),
                 FIRING,
                 size=(24, 8),
@@ -80,9 +82,10 @@ def make() -> Dashboard:
                 "What to do",
                 "The runbook of every alert, as in docs/operations.md.",
                 runbook(),
-                size=(24, 46),
+                size=(24, 72),
             ),
         ],
+        job=ALL,
     )
 
 
@@ -92,7 +95,11 @@ _SEVERITIES: Final = (
         DANGER,
         "Alerts that mean wrong or missing totals, or that nothing is counted: look now.",
     ),
-    ("warning", WARNING, "Alerts that mean trouble ahead, or trouble of one publisher: look soon."),
+    (
+        "warning",
+        WARNING,
+        "Alerts that mean trouble ahead, or trouble of one publisher or symbol: look soon.",
+    ),
     ("info", GOOD, "What is good to know, such as a restart. Nothing to do."),
 )
 

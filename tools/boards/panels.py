@@ -33,7 +33,13 @@ Panel: TypeAlias = Any
 """A panel builder of the SDK; they share methods, but no type that names them."""
 
 SOURCE: Final = common_models.DataSourceRef(type_val="prometheus", uid="$datasource")
-JOB: Final = "metrics-sidecar"  # as in infra/prometheus/prometheus.yml
+SIDECAR: Final = "metrics-sidecar"  # as in infra/prometheus/prometheus.yml, and so is the next
+ENGINE: Final = "market-engine"
+ALL: Final = "$__all"
+OTHER_JOB: Final = {SIDECAR: f'job!="{ENGINE}"', ENGINE: f'job!="{SIDECAR}"', ALL: ""}
+"""What keeps a board to its own job where both have a series of a name, when all jobs are chosen."""
+OF_SIDECARS: Final = f"{{@, {OTHER_JOB[SIDECAR]}}}"
+OF_ENGINES: Final = f"{{@, {OTHER_JOB[ENGINE]}}}"
 MATCHERS: Final = 'job=~"$job", instance=~"$instance"'
 RATE: Final = "$__rate_interval"
 SIDES: Final = {"buy": palette.BUY_MARK, "sell": palette.SELL_MARK}
@@ -136,10 +142,16 @@ def lines(
     size: tuple[int, int] = (12, 7),
     colors: dict[str, str] | None = None,
     decimals: int | None = None,
+    from_zero: bool = True,
 ) -> Panel:
-    """Lines over time from 0 up; ``colors`` fixes those of named lines."""
+    """Lines over time, from 0 up unless what matters is how they differ.
+
+    ``colors`` fixes those of named lines.
+    """
     panel = _dress(timeseries.Panel(), title, description, unit, size, *queries)
-    panel.min(0).line_width(2).fill_opacity(12).span_nulls(False)
+    if from_zero:
+        panel.min(0)
+    panel.line_width(2).fill_opacity(12).span_nulls(False)
     panel.show_points(common_models.VisibilityMode.NEVER)
     panel.legend(
         common.VizLegendOptions()
@@ -153,7 +165,7 @@ def lines(
         .mode(common_models.TooltipDisplayMode.MULTI)
         .sort(common_models.SortOrder.DESCENDING)
     )
-    if unit == "percentunit":
+    if unit == "percentunit" and from_zero:
         panel.max(1)
     if decimals is not None:
         panel.decimals(decimals)
@@ -242,6 +254,11 @@ def dashed(panel: Panel, names: dict[str, list[float]]) -> Panel:
     return panel
 
 
+def for_each(panel: Panel, variable: str) -> Panel:
+    """Draw the panel once for each value that was chosen, three side by side."""
+    return panel.repeat(variable).repeat_direction("h").max_per_row(3)
+
+
 def note(title: str, description: str, content: str, *, size: tuple[int, int]) -> Panel:
     """Markdown, for what to do."""
     panel = text.Panel().title(title).description(description).content(content)
@@ -289,12 +306,12 @@ def _unknown() -> models.SpecialValueMap:
 
 
 def chooser(
-    name: str, label: str, metric: str, *, within: str = MATCHERS, chosen: str = "$__all"
+    name: str, label: str, metric: str, *, within: str = MATCHERS, chosen: str = ALL
 ) -> Builder[Any]:
     """A variable that lists the values of a metric's label, with All among them."""
     selector = f"{metric}{{{within}}}" if within else metric
     query = f"label_values({selector}, {name})"
-    shown = "All" if chosen == "$__all" else chosen
+    shown = "All" if chosen == ALL else chosen
     return (
         dashboard.QueryVariable(name)
         .label(label)
@@ -316,8 +333,15 @@ def board(
     description: str,
     choosers: Sequence[Builder[Any]],
     parts: Sequence[Panel],
+    *,
+    job: str = SIDECAR,
 ) -> dashboard.Dashboard:
-    """A whole board: the common settings, the choosers, and the panels in reading order."""
+    """A whole board: the common settings, the choosers, and the panels in reading order.
+
+    ``job`` is what is scraped that it shows, one job or ALL; a link to another board takes no
+    choice along, for that may be of another job.
+    """
+    other = OTHER_JOB[job]
     made = (
         dashboard.Dashboard(title)
         .uid(uid)
@@ -332,15 +356,13 @@ def board(
         .with_variable(
             dashboard.DatasourceVariable("datasource").label("Data source").type("prometheus")
         )
-        .with_variable(chooser("job", "Job", "up", within="", chosen=JOB))
-        .with_variable(chooser("instance", "Instance", "up", within='job=~"$job"'))
-        .annotation(_restarts())
-        .annotation(_alerts())
+        .with_variable(chooser("job", "Job", "up", within=other, chosen=job))
+        .with_variable(chooser("instance", "Instance", "up", within=_both('job=~"$job"', other)))
         .link(
             dashboard.DashboardLink("Boards")
             .type(models.DashboardLinkType.DASHBOARDS)
             .tags(["trade-telemetry"])
-            .include_vars(True)
+            .include_vars(False)
             .keep_time(True)
         )
         .link(
@@ -351,6 +373,10 @@ def board(
             .target_blank(True)
         )
     )
+    for scraped, started in _STARTED.items():
+        if job in (scraped, ALL):
+            made.annotation(_starts(*started))
+    made.annotation(_alerts())
     for variable in choosers:
         made.with_variable(variable)
     for index, part in enumerate(parts, start=1):
@@ -362,20 +388,38 @@ def board(
     return made
 
 
-def _restarts() -> dashboard.AnnotationQuery:
+_STARTED: Final = {
+    SIDECAR: (
+        "Sidecar started",
+        "telemetry_build_info",
+        "its totals go on where its state was",
+    ),
+    ENGINE: (
+        "Engine started",
+        "market_build_info",
+        "its counts begin anew, its trades and bars are those of its store",
+    ),
+}
+
+
+def _both(matchers: str, more: str) -> str:
+    return f"{matchers}, {more}" if more else matchers
+
+
+def _starts(name: str, build_info: str, then: str) -> dashboard.AnnotationQuery:
     return (
         dashboard.AnnotationQuery()
-        .name("Sidecar started")
+        .name(name)
         .datasource(SOURCE)
         .enable(True)
         .icon_color(GOOD)
         .expr(
             f"process_start_time_seconds{{{MATCHERS}}} * 1000 * on (job, instance)"
-            f" group_left (version, commit) telemetry_build_info{{{MATCHERS}}}"
+            f" group_left (version, commit) {build_info}{{{MATCHERS}}}"
         )
         .use_value_for_time(True)
         .title_format("{{instance}} started")
-        .text_format("version {{version}}, commit {{commit}}; its totals go on where its state was")
+        .text_format(f"version {{{{version}}}}, commit {{{{commit}}}}; {then}")
     )
 
 
@@ -389,5 +433,5 @@ def _alerts() -> dashboard.AnnotationQuery:
         .expr(f'ALERTS{{alertstate="firing", severity!="info", {MATCHERS}}}')
         .step("1s")
         .title_format("{{alertname}}")
-        .tag_keys("severity,publisher,reason")
+        .tag_keys("severity,publisher,symbol,reason")
     )

@@ -8,6 +8,7 @@ from panels import (
     DANGER,
     FAINT,
     GOOD,
+    OF_SIDECARS,
     RATE,
     WARNING,
     Column,
@@ -200,7 +201,7 @@ def sidecar() -> list[object]:
             "Memory",
             "Resident memory of the sidecar's process. It settles; a line that climbs for hours "
             "is a leak.",
-            Query("process_resident_memory_bytes{@}", one),
+            Query(f"process_resident_memory_bytes{OF_SIDECARS}", one),
             unit="bytes",
             size=(6, 6),
         ),
@@ -208,7 +209,7 @@ def sidecar() -> list[object]:
             "Connections",
             "Open connections of publishers, of at most 256, and open descriptors of the process.",
             Query("telemetry_receiver_connections{@}", "{{instance}} connections"),
-            Query("process_open_fds{@}", "{{instance}} descriptors"),
+            Query(f"process_open_fds{OF_SIDECARS}", "{{instance}} descriptors"),
             size=(6, 6),
         ),
         lines(
@@ -236,7 +237,7 @@ def sidecar() -> list[object]:
         lines(
             "CPU",
             "Seconds of processor time a second; 1 is a whole core.",
-            Query(f"sum by (instance) (rate(process_cpu_seconds_total{{@}}[{RATE}]))", one),
+            Query(f"sum by (instance) (rate(process_cpu_seconds_total{OF_SIDECARS}[{RATE}]))", one),
             size=(8, 5),
         ),
         lines(

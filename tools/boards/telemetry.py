@@ -10,6 +10,7 @@ from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 from panels import (
     DANGER,
     GOOD,
+    OF_SIDECARS,
     RATE,
     SIDES,
     WARNING,
@@ -37,7 +38,7 @@ HEALTH: Final = (
 )
 HEALTH_QUERY: Final = (
     "(telemetry_receiver_up{@} + 1 + (telemetry_receiver_heartbeat_age_seconds{@} <= bool 2))"
-    " or up{@}"
+    f" or up{OF_SIDECARS}"
 )
 """3 while the receiver works, 2 while it cannot keep its state, 1 when it does not come round,
 0 when the sidecar does not answer."""
