@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 
 from market_engine.analytics.averages import Averages, AverageValues
-from market_engine.analytics.tape import ID_BITS
+from market_engine.analytics.packing import ID_BITS
 from market_engine.events import Candle
 
 EMPTY_BARS_MAX: Final = 1_440

@@ -9,11 +9,18 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right, insort
 from typing import Final
 
+from market_engine.analytics.packing import ID_BITS, Row, pack, unpack
 from market_engine.analytics.summary import Summary, merge, summarise
 from market_engine.analytics.two_stack import TwoStack
 
 PANE_TRADES: Final = 16
-ID_BITS: Final = 64
+PANE_TRADES_MAX: Final = 512
+PANE_NS: Final = 250_000_000
+"""A pane of more than 16 trades spans no longer than this."""
+UNPACKED_PANES: Final = 4
+"""The newest of a tape: late trades belong there most of the time."""
+PACKED_TRADES_MIN: Final = 64
+_PANE_KEYS: Final = PANE_NS << ID_BITS
 
 
 def order_key(event_ns: int, order: int) -> int:
@@ -22,17 +29,41 @@ def order_key(event_ns: int, order: int) -> int:
 
 
 class Pane:
-    """Neighbouring trades; ``rows`` are (key, price, quantity), in order."""
+    """Neighbouring trades; rows are (key, price, quantity), in order.
 
-    __slots__ = ("_summary", "rows")
+    One that nobody adds to any more can be packed: then it takes some ten bytes a trade, and is
+    unpacked for those who look into it.
+    """
 
-    def __init__(self) -> None:
-        self.rows: list[tuple[int, int, int]] = []
+    __slots__ = ("_packed", "_rows", "_summary", "first_key", "last_key")
+
+    def __init__(self, row: Row) -> None:
+        self.first_key = self.last_key = row[0]
+        self._rows: list[Row] = [row]
+        self._packed: bytes | None = None
         self._summary: Summary | None = None
 
-    def append(self, row: tuple[int, int, int]) -> None:
+    @property
+    def open_trades(self) -> int:
+        """How many it holds, as long as it is not packed."""
+        return len(self._rows)
+
+    @property
+    def rows(self) -> list[Row]:
+        """All of them; not to be changed."""
+        return self._rows if self._packed is None else unpack(self._packed)
+
+    def append(self, row: Row) -> None:
         """Put the newest at the end."""
-        self.rows.append(row)
+        self._rows.append(row)
+        self.last_key = row[0]
+        self._summary = None
+
+    def insert(self, row: Row) -> None:
+        """Put a late one into its place."""
+        self._rows, self._packed = self.rows, None
+        insort(self._rows, row)
+        self.first_key, self.last_key = self._rows[0][0], self._rows[-1][0]
         self._summary = None
 
     def whole(self) -> Summary:
@@ -41,10 +72,13 @@ class Pane:
             self._summary = _summary_of(self.rows)
         return self._summary
 
-    def insert(self, row: tuple[int, int, int]) -> None:
-        """Put a late one into its place."""
-        insort(self.rows, row)
-        self._summary = None
+    def pack(self) -> None:
+        """Take less memory, where that is worth it; again does nothing."""
+        if len(self._rows) >= PACKED_TRADES_MIN:
+            self.whole()
+            self._packed = pack(self._rows)
+            if self._packed is not None:
+                self._rows = []
 
 
 class Tape:
@@ -76,11 +110,10 @@ class Tape:
         if key <= self.last_key:
             return self._insert((key, price_nano, qty_nano))
         panes = self.panes
-        if not panes or len(panes[-1].rows) >= PANE_TRADES:
-            self._drop(key)
-            panes.append(Pane())
-            self.first_keys.append(key)
-        panes[-1].append((key, price_nano, qty_nano))
+        if panes and not self._is_full(panes[-1], key):
+            panes[-1].append((key, price_nano, qty_nano))
+        else:
+            self._open((key, price_nano, qty_nano))
         self.last_key = key
         return True
 
@@ -88,12 +121,27 @@ class Tape:
         """Of one pane, by its number."""
         return self.panes[number - self.dropped].whole()
 
-    def _insert(self, row: tuple[int, int, int]) -> bool:
+    @staticmethod
+    def _is_full(pane: Pane, key: int) -> bool:
+        """Panes of busy times hold more, or there would be too many."""
+        trades = pane.open_trades
+        if trades < PANE_TRADES:
+            return False
+        return trades >= PANE_TRADES_MAX or key - pane.first_key > _PANE_KEYS
+
+    def _open(self, row: Row) -> None:
+        self._drop(row[0])
+        if len(self.panes) >= UNPACKED_PANES:
+            self.panes[-UNPACKED_PANES].pack()
+        self.panes.append(Pane(row))
+        self.first_keys.append(row[0])
+
+    def _insert(self, row: Row) -> bool:
         if row[0] >> ID_BITS <= (self.last_key >> ID_BITS) - self._span_ns:
             return False
         place = max(bisect_right(self.first_keys, row[0]) - 1, 0)
         self.panes[place].insert(row)
-        self.first_keys[place] = self.panes[place].rows[0][0]
+        self.first_keys[place] = self.panes[place].first_key
         for window in self._windows:
             window.stack.change(place + self.dropped)
         return True
@@ -124,7 +172,7 @@ class Window:
         panes, dropped, first_keys = tape.panes, tape.dropped, tape.first_keys
         end = len(panes) if tape.last_key < high else bisect_left(first_keys, high)
         first = max(bisect_right(first_keys, low) - 1, 0)
-        if first < end and panes[first].rows[-1][0] < low:
+        if first < end and panes[first].last_key < low:
             first += 1
         if first >= end:
             return None
@@ -141,13 +189,13 @@ class Window:
 
 
 def _within(pane: Pane, low: int, high: int) -> Summary | None:
-    rows = pane.rows
-    if rows[0][0] >= low and rows[-1][0] < high:
+    if pane.first_key >= low and pane.last_key < high:
         return pane.whole()
+    rows = pane.rows
     rows = rows[bisect_left(rows, (low,)) : bisect_left(rows, (high,))]
     return _summary_of(rows) if rows else None
 
 
-def _summary_of(rows: list[tuple[int, int, int]]) -> Summary:
+def _summary_of(rows: list[Row]) -> Summary:
     _, prices, quantities = zip(*rows, strict=True)
     return summarise(prices, quantities)

@@ -10,7 +10,7 @@ import math
 from bisect import bisect_left, bisect_right
 from typing import Final
 
-from market_engine.analytics.tape import ID_BITS
+from market_engine.analytics.packing import ID_BITS
 from market_engine.events import SECOND_NS
 
 YEAR_S: Final = 31_536_000
