@@ -31,6 +31,9 @@ EXAMPLES: Final[dict[type[BaseModel], Shape]] = {
 Endpoint = Callable[..., Any]
 _METRICS: Final = "# HELP market_price The newest price.\n# TYPE market_price gauge\n"
 
+CONNECTED_NS_MAX: Final = 10 * SECOND_NS
+"""So long a feed may take to connect for the first time, before that is told."""
+
 
 def health_router(parts: Parts, registry: CollectorRegistry) -> APIRouter:
     """The routes; those that others probe also answer HEAD."""
@@ -99,8 +102,12 @@ def _why_degraded(parts: Parts) -> str | None:
     status = parts.engine.status()
     if status.feed == "replay" and not status.running:
         return "the replay that is the feed has ended"
-    if status.connected is False and status.schedule_open:
+    if not status.schedule_open or status.feed == "replay":
+        return None
+    if status.connected is False:
         return "the feed is not connected: it tries again"
+    if status.connected is None and time.time_ns() - status.started_ns > CONNECTED_NS_MAX:
+        return "the feed has not been able to connect yet: it tries again"
     return None
 
 
