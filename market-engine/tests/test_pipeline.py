@@ -244,6 +244,40 @@ def map_bars(*outputs: list[Output]) -> list[BarOutput]:
     return [o for each in outputs for o in each if isinstance(o, BarOutput)]
 
 
+@pytest.mark.parametrize("every_s", [2, 10, 15, 20])
+def test_a_slow_symbol_that_falls_silent_and_is_filled_later_closes_no_bar_too_early(every_s):
+    def stream(lost: range) -> list[Event]:
+        events: list[Event] = []
+        missed: list[Trade] = []
+        for second in range(1_500):
+            now_ns = START_NS + second * S
+            events.append(Tick(now_ns))
+            if second % every_s:
+                continue
+            trade_id = second // every_s + 1
+            price = (100 + trade_id % 7) * S
+            trade = Trade("simulated", "BTCUSDT", price, S, "buy", trade_id, now_ns, now_ns)
+            if second in lost:
+                missed.append(trade)
+                continue
+            events.append(trade)
+            if missed:
+                found = [
+                    msgspec.structs.replace(t, received_ns=now_ns, backfilled=True) for t in missed
+                ]
+                first, last = missed[0].trade_id or 0, missed[-1].trade_id or 0
+                events += [
+                    *found,
+                    Notice(NoticeKind.BACKFILLED, now_ns, "BTCUSDT", "", first, last),
+                ]
+                missed = []
+        return events
+
+    disturbed, whole = played(stream(range(610, 700))), played(stream(range(0)))
+    assert bars_of(disturbed) == bars_of(whole)
+    assert len(bars_of(whole)) >= 20
+
+
 def test_a_bar_row_keeps_everything():
     for output in map_bars(played(market(6))):
         assert bar_of(row_of(output)) == output.closed

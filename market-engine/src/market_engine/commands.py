@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import shutil
 import signal
+import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -23,7 +24,7 @@ from market_engine.feeds.simulated_day import DAY_START_NS, write_day
 from market_engine.feeds.simulated_market import DAY_NS, MarketConfig, SimulatedMarket
 from market_engine.loading import load_files
 from market_engine.making import make_feed
-from market_engine.settings import Settings
+from market_engine.settings import SYMBOL, Settings
 from market_engine.storage.database import Database
 
 DAY_EVENTS = 2_000_000
@@ -33,6 +34,8 @@ LIVELY_FROM_NS = 14 * 3_600 * SECOND_NS
 
 def load(settings: Settings, files: Sequence[Path], symbol: str) -> None:
     """Store what is in files, and say what became of it."""
+    if symbol and not SYMBOL.fullmatch(symbol):
+        raise SettingsError(f"--symbol {symbol!r} is no symbol: write it like BTCUSDT")
     database = Database(settings.database_url)
     began_s = time.monotonic()
     try:
@@ -56,12 +59,23 @@ def load(settings: Settings, files: Sequence[Path], symbol: str) -> None:
         f"already, {found.repeated:,} came twice in the files, {found.rejected:,} were rejected, "
         f"{found.missing:,} ids are missing"
     )
+    kept_s = settings.trades_days * 86_400
+    if kept_s and found.first_ns < time.time_ns() - kept_s * SECOND_NS:
+        print(
+            f"market-engine: trades older than MARKET_TRADES_DAYS={settings.trades_days:g} days "
+            "are deleted when the engine runs: set it to 0 to keep them",
+            file=sys.stderr,
+        )
 
 
 def record(settings: Settings, folder: Path, seconds: float) -> None:
     """Record the frames of the live feed until the time is over or Ctrl-C."""
     if settings.feed != "binance":  # the only one that is live
         raise SettingsError(f"MARKET_FEED={settings.feed!r} cannot be recorded: set it to binance")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FileError(f"{folder} cannot be a folder ({error.strerror}): name another") from error
     recorder = Recorder(folder, settings.feed, settings.binance_stream_url)
     made = make_feed(settings, {}, recorder.record)
     timer = threading.Timer(seconds, made.feed.stop) if seconds else None
@@ -90,7 +104,9 @@ def generate(file: Path, events: int, hours: float, seed: int) -> None:
     for_ns = int(hours * 3_600 * SECOND_NS)
     start_ns = DAY_START_NS + (LIVELY_FROM_NS if for_ns <= DAY_NS - LIVELY_FROM_NS else 0)
     config = _scaled(MarketConfig(start_ns, seed=seed, events_a_day=DAY_EVENTS), for_ns, events)
-    plain = file.with_suffix("") if file.suffix == ".gz" else file
+    if file.exists():
+        raise FileError(f"{file} is there already: name a new file")
+    plain, part = file.with_name(f".{file.name}.frames"), file.with_name(f".{file.name}.part")
     try:
         with _progress() as bar:
             task = bar.add_task("writing", total=events)
@@ -100,10 +116,16 @@ def generate(file: Path, events: int, hours: float, seed: int) -> None:
                 progress=lambda done, _: bar.update(task, completed=done),
                 for_ns=min(for_ns, DAY_NS),
             )
-        if plain != file:
-            _compress(plain, file)
+        if file.suffix == ".gz":
+            _compress(plain, part)
+            part.replace(file)
+        else:
+            plain.replace(file)
     except OSError as error:
         raise FileError(f"{file} cannot be written ({error.strerror}): name another") from error
+    finally:
+        plain.unlink(missing_ok=True)
+        part.unlink(missing_ok=True)
     print(f"{written:,} frames in {file} ({file.stat().st_size / 1e6:.1f} MB)")
 
 
@@ -124,7 +146,6 @@ def _compress(plain: Path, file: Path) -> None:
         gzip.GzipFile("", "wb", 9, raw, mtime=0) as target,
     ):
         shutil.copyfileobj(source, target)
-    plain.unlink()
 
 
 def replay_digest(file: Path, speed: float | None) -> str:

@@ -135,10 +135,14 @@ class Engine:
         )
         self.writer = Writer(BatchWriter(self.database, made.kinds), self.subscription)
         days = KeptDays(
-            trades=self.settings.trades_days or None, metrics=self.settings.metrics_days or None
+            # what is replayed is as old as it is, and is not to be deleted for it
+            trades=None if self.settings.feed == "replay" else self.settings.trades_days or None,
+            metrics=None if self.settings.feed == "replay" else self.settings.metrics_days or None,
         )
         self.retention = Retention(self.database, days)
         began_s = time.monotonic()
+        if kept:
+            self._log.info("reading what was kept of this session", symbols=len(kept))
         self.kinds = {symbol: kind for (_, symbol), kind in made.kinds.items()}
         self._restored = restore(self.store, self.pipeline, self.view, kept)
         if kept:
@@ -175,16 +179,8 @@ class Engine:
             if each.last_id is not None and self._goes_on
         }
         self._goes_on = True
-        recorder = self.recorder
-        made = make_feed(self.settings, last_ids, recorder.record if recorder else None)
-        self.feed = made.feed
-        self._running, self._failure = True, None
-        if self._stopping.is_set():
-            return
-        closer = threading.Thread(target=self._end_with_window, args=(made.feed,), daemon=True)
-        closer.start()
         try:
-            made.feed.run(self._take)
+            self._run_made(last_ids)
         except BusError:
             return
         except (MarketError, OSError) as error:
@@ -197,6 +193,15 @@ class Engine:
             self._running = False
         if self._failure:
             self._stopping.wait(RETRY_S)
+
+    def _run_made(self, last_ids: dict[str, int]) -> None:
+        record = self.recorder.record if self.recorder else None
+        feed = self.feed = make_feed(self.settings, last_ids, record).feed
+        if self._stopping.is_set():
+            return
+        self._running, self._failure = True, None
+        threading.Thread(target=self._end_with_window, args=(feed,), daemon=True).start()
+        feed.run(self._take)
 
     def _end_with_window(self, feed: Feed) -> None:
         """Stop a live feed when its window closes."""

@@ -41,6 +41,8 @@ class Loaded(msgspec.Struct, frozen=True):
     bars: int
     missing: int
     """Ids that the files leave out."""
+    first_ns: int
+    """When the files begin."""
 
 
 def load_files(
@@ -98,4 +100,5 @@ def _loaded(feed: ReplayFeed, pipeline: Pipeline, writer: Writer) -> Loaded:
         sum(each.duplicates or 0 for each in health),
         written.bars,
         sum(each.ids_missing or 0 for each in health),
+        position.first_ns,
     )

@@ -39,3 +39,9 @@ def configure_logs(form: str) -> None:
     root.setLevel(logging.INFO)
     logging.getLogger("uvicorn").setLevel(logging.WARNING)  # its start and end are ours to tell
     logging.getLogger("alembic").setLevel(logging.WARNING)  # a new database is no news
+    logging.getLogger("uvicorn.error").addFilter(_is_ours)
+
+
+def _is_ours(record: logging.LogRecord) -> bool:
+    """A websocket that was refused got its answer; uvicorn calls that incomplete."""
+    return "without completing handshake" not in record.getMessage()

@@ -49,7 +49,7 @@ def _load(
     """
     settings = load_settings()
     configure_logs(settings.log_format)
-    load(settings, files, symbol)
+    load(settings, files, symbol.upper())
 
 
 @app.command(name="record")

@@ -274,10 +274,11 @@ class Pipeline:
         config = self.config
         moment_ns = received_ns - received_ns % config.publish_every_ns
         self._due_ns = moment_ns + config.publish_every_ns
-        known_ns = moment_ns - config.quiet_bar_ns + config.analytics.bar_grace_s * SECOND_NS
         for symbol in self._symbols.values():
             analytics = symbol.analytics
             analytics.pass_time(moment_ns)
+            # by time alone only when even this symbol would have traded by then, if it did
+            known_ns = moment_ns - self.health.frozen_after_ns(analytics.symbol)
             if known_ns >= analytics.due_ns and not self._is_held(symbol, received_ns, out):
                 self._close(symbol, known_ns, out)
             if self._is_due(symbol, moment_ns):

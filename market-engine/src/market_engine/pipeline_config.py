@@ -22,9 +22,6 @@ class PipelineConfig(msgspec.Struct, frozen=True):
     """once in this time when anything came, and"""
     publish_quiet_ns: int = 10 * SECOND_NS
     """once in this time when nothing did, so that its windows empty before our eyes."""
-    quiet_bar_ns: int = 30 * SECOND_NS
-    """A bar that no later trade closes is closed by time alone so long after its end; by then a
-    symbol that is frozen has been found out, and its bars wait."""
     pause_ns: int = 5 * SECOND_NS
     """Where a feed says nothing at all for so long, trades of any symbol may be missing."""
     waits_for_backfill: bool = False

@@ -14,22 +14,25 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from market_engine.errors import SettingsError
 
-SIMULATED_SYMBOLS: Final = ("BTCUSDT", "ETHUSDT", "AAPL", "GOOGL", "MSFT", "TSLA")
-BINANCE_SYMBOLS: Final = ("BTCUSDT", "ETHUSDT")
-_SYMBOL: Final = re.compile(r"[A-Z0-9._-]{1,32}")
+SIMULATEDSYMBOLS: Final = ("BTCUSDT", "ETHUSDT", "AAPL", "GOOGL", "MSFT", "TSLA")
+BINANCESYMBOLS: Final = ("BTCUSDT", "ETHUSDT")
+SYMBOL: Final = re.compile(r"[A-Z0-9._-]{1,32}")
 _MAY_BE_EMPTY: Final = frozenset({"record_dir", "schedule_file"})
 _CURES: Final = {
     "MARKET_FEED": "write simulated, binance or replay",
-    "MARKET_SYMBOLS": "write symbols like BTCUSDT,ETHUSDT: at most 100, none twice",
+    "MARKETSYMBOLS": "write symbols like BTCUSDT,ETHUSDT: at most 100, none twice",
     "MARKET_HTTP_HOST": "write a host name or an IP address",
     "MARKET_HTTP_PORT": "write a port from 1 to 65535",
     "MARKET_LOG_FORMAT": "write auto, console or json",
     "MARKET_BUS_URL": "write memory: the only bus there is",
     "MARKET_SIMULATED_RATE": "write events a second, from 1 to 50000",
     "MARKET_SIMULATED_STEADY": "write true or false",
+    "MARKET_SIMULATED_ANCHOR_MS": "write ms since 1970, before the year 2100",
+    "MARKET_BINANCE_STREAM_URL": "write it as wss://HOST/PATH",
+    "MARKET_BINANCE_REST_URL": "write it as https://HOST",
     "MARKET_REPLAY_SPEED": "write a factor such as 1 or 100, or 0 for as fast as possible",
-    "MARKET_TRADES_DAYS": "write days above 0, or 0 to keep trades for ever",
-    "MARKET_METRICS_DAYS": "write days above 0, or 0 to keep metrics for ever",
+    "MARKET_TRADES_DAYS": "write days, at most 36500, or 0 to keep trades for ever",
+    "MARKET_METRICS_DAYS": "write days, at most 36500, or 0 to keep metrics for ever",
 }
 
 
@@ -39,7 +42,7 @@ def _symbols(value: object) -> object:
     found = tuple(part.strip().upper() for part in value.split(",") if part.strip())
     if len(found) > 100 or len(set(found)) < len(found):
         raise ValueError("too many, or one twice")
-    if not all(_SYMBOL.fullmatch(symbol) for symbol in found):
+    if not all(SYMBOL.fullmatch(symbol) for symbol in found):
         raise ValueError("not a symbol")
     return found
 
@@ -64,7 +67,7 @@ class Settings(BaseSettings):
     simulated_seed: int = Field(7, ge=0)
     simulated_steady: bool = False
     """The same rate at all times, for load tests; otherwise with bursts and the shape of a day."""
-    simulated_anchor_ms: int | None = Field(None, ge=0)
+    simulated_anchor_ms: int | None = Field(None, ge=0, le=4_102_444_800_000)
     """When the simulated market began, in ms since 1970: then its trades are the same in every run,
     and those that were missed are fetched. Unset: it goes on when the engine does."""
     replay_file: Path | None = None
@@ -77,11 +80,13 @@ class Settings(BaseSettings):
     """Where a live feed's frames are recorded; empty: nowhere."""
     schedule_file: Path | None = Path("config/ingestion_schedule.yml")
     """When live data is taken; empty, or no such file: always."""
-    trades_days: float = Field(7.0, ge=0)
+    trades_days: float = Field(7.0, ge=0, le=36_500, allow_inf_nan=False)
     """How long trades are kept; 0: for ever."""
-    metrics_days: float = Field(30.0, ge=0)
-    binance_stream_url: str = "wss://stream.binance.com:9443/stream"
-    binance_rest_url: str = "https://api.binance.com"
+    metrics_days: float = Field(30.0, ge=0, le=36_500, allow_inf_nan=False)
+    binance_stream_url: str = Field(
+        "wss://stream.binance.com:9443/stream", pattern=r"^wss?://[^/\s]+"
+    )
+    binance_rest_url: str = Field("https://api.binance.com", pattern=r"^https?://[^/\s]+")
     log_format: Literal["auto", "console", "json"] = "auto"
     """auto: readable on a terminal, JSON elsewhere."""
     commit: str = "unknown"
@@ -102,7 +107,7 @@ class Settings(BaseSettings):
         """Those that were asked for, or the feed's own."""
         if self.symbols or self.feed == "replay":
             return self.symbols
-        return SIMULATED_SYMBOLS if self.feed == "simulated" else BINANCE_SYMBOLS
+        return SIMULATEDSYMBOLS if self.feed == "simulated" else BINANCESYMBOLS
 
 
 def load_settings(**given: object) -> Settings:

@@ -70,7 +70,7 @@ class ArchiveFile:
         named = _NAME.search(path.name)
         self.kind = kind or self._told_kind(_kind_named(named["kind"]) if named else None)
         if symbol is None and named is None:
-            raise FileError(f"{path} does not name its symbol, as BTCUSDT-trades-…: say symbol=")
+            raise FileError(f"{path} does not name its symbol, as BTCUSDT-trades-…: say --symbol")
         self.symbol = symbol or (named["symbol"] if named else "")
         self.venue = f"{venue}-trades" if self.kind == "trades" else venue
         self._read_row = _READERS[self.kind]
@@ -152,7 +152,8 @@ class ArchiveFile:
         told = f"rows look like {' and '.join(sorted(found)) or 'none of'}, name like {named}"
         one_of = ", ".join(get_args(ArchiveKind))
         raise FileError(
-            f"{self.path}, line 1 and on: the kind is not clear ({told}): say kind={one_of}"
+            f"{self.path}, line 1 and on: the kind is not clear ({told}): "
+            f"have its name say one of {one_of}"
         )
 
 

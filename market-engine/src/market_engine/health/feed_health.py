@@ -100,6 +100,11 @@ class FeedHealth:
             health.forget(received_ns)
         return self._verdict(taken=True) if self._found else TAKEN
 
+    def frozen_after_ns(self, symbol: str) -> int:
+        """How long a silence of this symbol must be before it counts as frozen."""
+        health = self._symbols.get(symbol)
+        return health.frozen_after_ns if health else int(self._config.stale_s_max * SECOND_NS)
+
     def snapshot(self) -> tuple[SymbolHealthView, ...]:
         """Every symbol that is watched, in the order of their names."""
         return tuple(self._symbols[symbol].view() for symbol in sorted(self._symbols))

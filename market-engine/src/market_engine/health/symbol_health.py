@@ -61,6 +61,11 @@ class SymbolHealth:
         self.trades = self.backfilled = self.malformed = self.duplicates = 0
         self.id_gaps = self.time_gaps = self.late = self.out_of_order = 0
 
+    @property
+    def frozen_after_ns(self) -> int:
+        """How long it must be silent to count as frozen."""
+        return int(self._rhythm.stale_ns)
+
     def take(self, trade: Trade) -> bool:
         """Note a trade; False for a duplicate, which must go no further.
 
