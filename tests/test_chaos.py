@@ -105,6 +105,21 @@ def test_suspects_are_told_apart_however_many_lives_had_some():
     assert lost[:3] == [[], [(46, 50)], [(49, 50)]]
 
 
+def test_what_an_older_state_forgot_may_be_heard_of_by_a_beat_that_was_on_its_way():
+    oracle, epoch = an_oracle(accepted=100)
+    figures = {"published_total": 100, "applied_total": 100}
+    assert (
+        compare(oracle, ["bot"], Offsets({KEY: (100, 100)}), readings(epoch.events, **figures))
+        == []
+    )
+    epoch.held = False
+    oracle.put_back({})
+    waiting = readings([], published_total=100, waiting=100)
+    assert compare(oracle, ["bot"], Offsets(), readings([])) == []
+    assert compare(oracle, ["bot"], Offsets({KEY: (0, 100)}), waiting) == []
+    assert compare(oracle, ["bot"], Offsets({KEY: (0, 99)}), waiting) != []
+
+
 def test_what_nobody_damaged_must_not_be_lost():
     oracle, epoch = an_oracle(accepted=100)
     figures = {"published_total": 100, "applied_total": 95, "lost_total": 5}

@@ -31,7 +31,9 @@ class Epoch:
     ``events`` are those accepted, packed, sequence 1 first. ``held`` is whether somebody still has
     them: a running bot, or a journal file. ``in_doubt`` is the one event that a bot without a file
     may have been accepting when it died. ``ends`` is set where the file was put back to an older
-    one: nobody knows of what is above. ``suspects`` may be lost, by what was done since the last
+    one: nobody knows of what is above. ``undone`` is how many it had when an older state forgot it
+    and nobody held it any more: a beat that was still on its way may tell of them, and then they
+    wait for ever. ``suspects`` may be lost, by what was done since the last
     settling; ``lost`` are.
     """
 
@@ -42,6 +44,7 @@ class Epoch:
     events: array[int] = field(default_factory=lambda: array("Q"))
     in_doubt: int | None = None
     ends: int | None = None
+    undone: int = 0
     last: int = 0
     head: int = 0
     spent: bool = False
@@ -206,6 +209,7 @@ class Oracle:
                 for reason, ranges in was.lost.items():
                     epoch.lose(reason, ranges)
                 if not epoch.held:
+                    epoch.undone = max(epoch.undone, len(epoch.events))
                     del epoch.events[was.head :]
                     epoch.in_doubt = None
                     continue

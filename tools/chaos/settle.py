@@ -82,6 +82,7 @@ def _stand(account: _Account, epoch: Epoch, offsets: Offsets) -> list[str]:
         right = last == head == accepted
     else:
         right = head <= accepted
+    right = right or (last <= accepted and head == epoch.undone > accepted)
     return [] if right else [f"{where}: last {last}, head {head}, accepted {accepted}"]
 
 
