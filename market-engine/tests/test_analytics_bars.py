@@ -45,7 +45,7 @@ def played(trades: list[Trade]) -> tuple[list[Bar], SymbolAnalytics]:
     analytics, bars = SymbolAnalytics("X", CONFIG), []
     for trade in trades:
         analytics.add(trade)
-        bars += [closed.bar for closed in analytics.advance(analytics.clock_ns)]
+        bars += [closed.bar for closed in analytics.close_bars(analytics.clock_ns)]
     return bars, analytics
 
 
@@ -141,9 +141,9 @@ def test_after_a_silence_that_is_too_long_bars_begin_anew():
     trades = stream(1, 200)
     _, analytics = played(trades)
     later_ns = analytics.clock_ns + (EMPTY_BARS_MAX + 100) * BAR_S * S
-    assert len(analytics.advance(later_ns)) < 10
+    assert len(analytics.close_bars(later_ns)) < 10
     analytics.add(Trade("t", "X", NANO, NANO, "buy", 10**6, later_ns + BAR_S * S, later_ns))
-    bars = [closed.bar for closed in analytics.advance(later_ns + 3 * BAR_S * S)]
+    bars = [closed.bar for closed in analytics.close_bars(later_ns + 3 * BAR_S * S)]
     assert bars[0].start_ns >= later_ns
     assert bars[0].averages.ema_fast == 1.0
     assert bars[0].averages.sma is None
@@ -159,7 +159,7 @@ def test_bars_go_on_after_a_restart_as_if_there_had_been_none(cut):
     bars = []
     for trade in trades:  # what came for closed bars is late now, and changes nothing
         analytics.add(trade)
-        bars += [closed.bar for closed in analytics.advance(analytics.clock_ns)]
+        bars += [closed.bar for closed in analytics.close_bars(analytics.clock_ns)]
     ends_ns = whole[cut - 1].start_ns + BAR_S * S
     in_time = [bar for bar in whole[cut:] if bar.start_ns > ends_ns + 60 * S]
     assert [bar for bar in bars if bar.start_ns > ends_ns + 60 * S] == in_time

@@ -23,6 +23,8 @@ NAMES = {
     "market_store_duplicates", "market_store_failures", "market_store_waiting",
     "market_store_bytes", "market_retention_deleted", "market_stream_clients",
     "market_stream_clients_dropped", "market_stream_messages", "market_bus_dropped",
+    "market_late_for_bar", "market_late_for_windows", "market_feed_unwatched",
+    "market_feed_malformed_unknown", "market_feed_ids_given_up",
     "market_http_requests", "market_build_info", "process_cpu_seconds",
 }  # fmt: skip
 

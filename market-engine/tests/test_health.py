@@ -127,13 +127,6 @@ def test_a_gap_that_nothing_fills_is_shown_for_five_minutes_and_counted_for_ever
     assert (stream.view().id_gaps, stream.view().ids_missing) == (1, 1)
 
 
-def test_a_gap_that_is_acknowledged_is_shown_no_longer(stream):
-    stream.trade(skip=1)
-    verdict = stream.health.forget("A", START_NS + 40 * SECOND_NS)
-    assert [change.state for change in verdict.changes] == [SymbolState.LIVE]
-    assert stream.health.forget("NONE", START_NS) is TAKEN
-
-
 def test_a_backfill_is_shown_and_its_failure_is_named(stream):
     stream.trade(skip=1)
     stream.notice(NoticeKind.BACKFILLING, "A", first_id=161, last_id=161)

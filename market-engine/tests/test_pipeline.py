@@ -215,6 +215,7 @@ def test_a_restart_anywhere_leaves_no_trace_in_what_is_kept(seed):
             [b.bar for b in bars if b.metrics.symbol == symbol],
             [t for t in trades if t.symbol == symbol],
             min(t.event_ns for t in trades if t.symbol == symbol),
+            (0, 0, 0),
         )
     now_ns = events[cut + away].received_ns
     for symbol in SYMBOLS:

@@ -62,6 +62,15 @@ def test_a_nanosecond_before_it_opens_it_is_closed():
     assert schedule.is_open(opens_ns)
 
 
+def test_whether_it_was_closed_between_two_moments(tmp_path):
+    schedule = loaded(tmp_path, f"enabled: true\n{WINDOW}")
+    in_it = at_ns("2026-11-20T08:10"), at_ns("2026-11-20T08:50")
+    assert not schedule.was_closed(*in_it)
+    assert schedule.was_closed(in_it[0], at_ns("2026-11-21T08:10"))
+    assert schedule.was_closed(at_ns("2026-11-20T09:00"), at_ns("2026-11-21T08:10"))
+    assert not Schedule().was_closed(in_it[0], at_ns("2026-11-21T08:10"))
+
+
 def test_a_window_over_midnight_belongs_to_the_day_on_which_it_begins(tmp_path):
     text = 'enabled: true\nwindows: [{days: [fri], from: "22:00", to: "02:00"}]\n'
     schedule = loaded(tmp_path, text)

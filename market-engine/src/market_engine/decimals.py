@@ -21,16 +21,14 @@ def to_nano(text: str) -> int:
     Raises ValueError for anything else: a sign, an exponent, no digits, more than 15 digits before
     the point, or a digit other than 0 beyond the ninth after it; never rounds.
     """
-    point = text.find(".")
-    digits = text.replace(".", "", 1)
-    places = len(text) - point - 1 if point >= 0 else 0
+    whole, point, fraction = text.partition(".")
+    digits, places = whole + fraction, len(fraction)
     if (
         digits.isdecimal()
         and digits.isascii()
-        and point
-        and (places or point < 0)
+        and 0 < len(whole) <= WHOLE_DIGITS_MAX
+        and (places or not point)
         and places <= 9
-        and len(digits) - places <= WHOLE_DIGITS_MAX
     ):
         return int(digits) * _SCALES[places]
     return _to_nano_slowly(text)

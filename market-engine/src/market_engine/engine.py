@@ -128,6 +128,9 @@ class Engine:
             address = self.settings.binance_stream_url
             self.recorder = Recorder(self.settings.record_dir, made.venue, address)
         kept = newest_trades(self.store, made.venue, made.symbols) if made.backfills else {}
+        if kept and made.is_live:
+            newest_ns = max(last.received_ns for last in kept.values())
+            self._goes_on = not self.schedule.was_closed(newest_ns, time.time_ns())
         self.pipeline = Pipeline(made.venue, made.symbols, pipeline_config(made), kept)
         self.view = MarketView(self.pipeline, made.symbols)
         self.subscription: Subscription = self.bus.subscribe(
@@ -154,6 +157,8 @@ class Engine:
 
     def _run(self) -> None:
         self._tell(self._restored)
+        if not self._goes_on and self.schedule.is_open(time.time_ns()):
+            self._take([Notice(NoticeKind.OPENED, time.time_ns())])
         while not self._stopping.is_set():
             if self._await_window():
                 self._run_feed()

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
 from market_engine.bus.base import Full
 from market_engine.bus.memory import InProcessBus
 from market_engine.errors import StorageError
-from market_engine.events import Event, Trade
+from market_engine.events import Event, Quote, Trade
 from market_engine.feeds.archive import ArchiveOptions
 from market_engine.feeds.replay import ReplayFeed, ReplayOptions, ReplayPosition
-from market_engine.pipeline import Output, Pipeline
+from market_engine.pipeline import MetricsOutput, Output, Pipeline
 from market_engine.restore import newest_trades, restore
 from market_engine.routing import publish
 from market_engine.storage.batches import BatchWriter
@@ -25,6 +26,8 @@ from market_engine.view import MarketView
 MESSAGES_MAX = 20_000
 BATCH_EVENTS = 2_000
 STORED_WITHIN_S = 120.0
+_NOT_STORED: Final = (Quote, MetricsOutput)
+"""And nobody but the writer reads here."""
 
 
 class Loaded(msgspec.Struct, frozen=True):
@@ -66,7 +69,8 @@ def load_files(
     writer.start()
 
     def take(events: Sequence[Event]) -> None:
-        publish(bus, pipeline.handle(events))
+        outputs = pipeline.handle(events)
+        publish(bus, [each for each in outputs if type(each) not in _NOT_STORED])
         progress(feed.position())
 
     try:

@@ -105,22 +105,34 @@ class Pipeline:
         return self._symbol(symbol).analytics
 
     def restore(
-        self, name: str, bars: Iterable[Bar], trades: Iterable[Trade], first_ns: int
+        self,
+        name: str,
+        bars: Iterable[Bar],
+        trades: Iterable[Trade],
+        first_ns: int,
+        session: tuple[int, int, int],
     ) -> list[Output]:
         """Take what was kept of a symbol: bars oldest first, trades in the order of arrival.
 
-        Bars that close by it and were not among those that were kept are returned.
+        ``session`` is when it began, and Σpq and Σq of its trades before these. Bars that close by
+        it and were not among those that were kept are returned.
         """
         out: list[Output] = []
         analytics = self._symbol(name).analytics
         for bar in bars:
             analytics.resume(bar)
+        analytics.resume_session(*session)
         for trade in trades:
             if trade.event_ns >= analytics.due_ns:
                 self._close(self._symbol(name), trade.event_ns, out)
             analytics.add(trade)
         analytics.watched_since(first_ns)
         return out
+
+    def late_counts(self) -> dict[str, tuple[int, int]]:
+        """By symbol: trades too late for their bar, and those too late for every window."""
+        known = [each.analytics for each in self._symbols.copy().values()]
+        return {each.symbol: (each.late_for_bar, each.too_late) for each in known}
 
     def _resume(self, name: str, last: Trade) -> None:
         symbol = self._symbol(name)
@@ -281,11 +293,9 @@ class Pipeline:
             known_ns = moment_ns - self.health.frozen_after_ns(analytics.symbol)
             if known_ns >= analytics.due_ns and not self._is_held(symbol, received_ns, out):
                 self._close(symbol, known_ns, out)
-            if self._is_due(symbol, moment_ns):
-                metrics = analytics.metrics()
-                if metrics is not None:
-                    symbol.changes, symbol.told_ns = 0, moment_ns
-                    out.append(MetricsOutput(symbol.venue, metrics))
+            if self._is_due(symbol, moment_ns) and (metrics := analytics.metrics()):
+                symbol.changes, symbol.told_ns = 0, moment_ns
+                out.append(MetricsOutput(symbol.venue, metrics))
 
     def _is_due(self, symbol: PipelineSymbol, moment_ns: int) -> bool:
         config, waited_ns = self.config, moment_ns - symbol.told_ns

@@ -40,10 +40,12 @@ def restore(
         listing: Listing = (pipeline.venue, symbol)
         bars = _bars(store, pipeline.config, *listing)
         since_ns = _since_ns(pipeline.config, newest, bars)
+        session_ns = _session_ns(pipeline.config, newest)
+        sums = store.sums(*listing, session_ns, since_ns) if session_ns < since_ns else (0, 0)
         trades = store.trades(*listing, since_ns)
         (oldest,) = store.trades(*listing, limit=1, order=Order.EVENT)
         outputs += pipeline.restore(
-            symbol, [closed.bar for closed in bars], trades, oldest.event_ns
+            symbol, [closed.bar for closed in bars], trades, oldest.event_ns, (session_ns, *sums)
         )
         view.restore(
             symbol,
@@ -59,11 +61,15 @@ def _bars(store: MarketStore, config: PipelineConfig, venue: str, symbol: str) -
 
 
 def _since_ns(config: PipelineConfig, newest: Trade, bars: list[ClosedBar]) -> int:
-    """How far back trades are needed: the longest window, the session, and the open bars."""
+    """How far back trades are needed one by one: the longest window, and the open bars."""
     analytics = config.analytics
-    opens_ns = analytics.session_opens_s * SECOND_NS
-    session_ns = (newest.event_ns - opens_ns) // DAY_NS * DAY_NS + opens_ns
     slack_ns = 2 * (analytics.bar_s + analytics.bar_grace_s) * SECOND_NS
     window_ns = newest.event_ns - max(analytics.windows_s) * SECOND_NS - slack_ns
     open_ns = bars[-1].bar.start_ns + bars[-1].bar.span_ns if bars else 0
-    return max(min(session_ns, window_ns, open_ns or window_ns), 0)
+    return max(min(window_ns, open_ns or window_ns), 0)
+
+
+def _session_ns(config: PipelineConfig, newest: Trade) -> int:
+    """When the session of the newest trade began; of what is before the window, sums will do."""
+    opens_ns = config.analytics.session_opens_s * SECOND_NS
+    return (newest.event_ns - opens_ns) // DAY_NS * DAY_NS + opens_ns

@@ -1,4 +1,4 @@
-"""From what the pipeline gives to the topics of the bus, in runs that keep the order."""
+"""From what the pipeline gives to the topics of the bus, in an order that each symbol keeps."""
 
 from __future__ import annotations
 
@@ -21,24 +21,28 @@ _TOPICS: dict[type, Topic] = {
     Notice: Topic.HEALTH,
     Rejected: Topic.DEAD_LETTERS,
 }
+_ORDER = tuple(dict.fromkeys(_TOPICS.values()))
 
 
 def publish(bus: Bus, outputs: Iterable[Output]) -> None:
     """Put outputs on their topics, by symbol; waits where a reader that may not lose any is full.
 
-    A closed bar goes as the row that keeps it. Raises BusError when the bus is closed.
+    What was taken goes before what follows from it, so that whoever stores both never holds a bar
+    without its trades. A closed bar goes as the row that keeps it. Raises BusError when the bus is
+    closed.
     """
-    run: list[object] = []
-    run_topic, run_key = Topic.MARKET_DATA, ""
+    runs: dict[Topic, dict[str, list[object]]] = {topic: {} for topic in _ORDER}
     for output in outputs:
-        topic, key = _TOPICS[type(output)], _key(output)
-        if run and (topic is not run_topic or key != run_key):
-            bus.publish(run_topic, run_key, run)
-            run = []
-        run_topic, run_key = topic, key
-        run.append(row_of(output) if isinstance(output, BarOutput) else output)
-    if run:
-        bus.publish(run_topic, run_key, run)
+        keyed, key = runs[_TOPICS[type(output)]], _key(output)
+        value = row_of(output) if type(output) is BarOutput else output
+        run = keyed.get(key)
+        if run is None:
+            keyed[key] = [value]
+        else:
+            run.append(value)
+    for topic, keyed in runs.items():
+        for key, values in keyed.items():
+            bus.publish(topic, key, values)
 
 
 def _key(output: Output) -> str:

@@ -60,6 +60,11 @@ class Schedule:
         """Whether live data is taken at a time, in ns since 1970."""
         return not self.is_enabled or self._shows_open(now_ns // SECOND_NS)
 
+    def was_closed(self, from_ns: int, to_ns: int) -> bool:
+        """Whether it was closed at some time from one moment to another."""
+        change_ns = self.next_change_ns(from_ns)
+        return not self.is_open(from_ns) or (change_ns is not None and change_ns <= to_ns)
+
     def next_change_ns(self, now_ns: int) -> int | None:
         """The first time after ``now_ns`` at which it opens or closes; None if it never does."""
         if not self.is_enabled:

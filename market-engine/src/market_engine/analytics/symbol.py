@@ -91,7 +91,7 @@ class SymbolAnalytics:
 
     @property
     def clock_ns(self) -> int:
-        """The newest event time, or the moment that ``advance`` said."""
+        """The newest event time, or the moment that ``pass_time`` said."""
         return self._clock_ns
 
     def add(self, trade: Trade) -> None:
@@ -125,11 +125,6 @@ class SymbolAnalytics:
         """When the next bar closes, by ``clock_ns``."""
         return self._bars.due_ns
 
-    def advance(self, clock_ns: int) -> list[ClosedBar]:
-        """Say that the events up to a moment are known; close the bars that are due."""
-        self.pass_time(clock_ns)
-        return self.close_bars(self._clock_ns)
-
     def pass_time(self, clock_ns: int) -> None:
         """Say that time passed: the windows move on, and no bar closes."""
         self._clock_ns = max(self._clock_ns, clock_ns)
@@ -143,6 +138,10 @@ class SymbolAnalytics:
         self._bars.resume(bar)
         self._bar_session.add(bar.start_ns, bar.notional, bar.volume_nano)
         self._newest_bar = bar
+
+    def resume_session(self, event_ns: int, notional: int, qty_nano: int) -> None:
+        """Go on after Σpq and Σq of a session's trades that are older than those that follow."""
+        self._session.add(event_ns, notional, qty_nano)
 
     def watched_since(self, first_ns: int) -> None:
         """Say that trades from a moment on were taken before a restart."""

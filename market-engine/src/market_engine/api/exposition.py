@@ -33,6 +33,7 @@ from market_engine.engine import Engine
 from market_engine.events import SECOND_NS
 from market_engine.health.config import LAG_BOUNDS_S
 from market_engine.health.faults import SymbolHealthView, SymbolState
+from market_engine.pipeline import Pipeline
 from market_engine.view import MarketView
 
 _HealthCounter = tuple[str, str, Callable[[SymbolHealthView], int | None]]
@@ -47,6 +48,11 @@ _COUNTERS: Final[tuple[_HealthCounter, ...]] = (
         "market_feed_duplicates",
         "Trades that came before; absent where the venue gives no ids.",
         lambda h: h.duplicates,
+    ),
+    (
+        "market_feed_ids_given_up",
+        "Missing trades that are remembered no more; absent where the venue gives no ids.",
+        lambda h: h.ids_given_up,
     ),
     (
         "market_feed_time_gaps",
@@ -108,6 +114,7 @@ class EngineCollector(Collector):
         engine = self._engine
         yield from _health_families(engine.view.health())
         yield from _view_families(engine.view)
+        yield from _left_out_families(engine.pipeline)
         yield from _feed_families(engine)
         yield from store_families(engine)
         yield from recorder_families(engine.recorder)
@@ -185,6 +192,33 @@ def _view_families(view: MarketView) -> Iterator[Metric]:
         for window in symbol.metrics.windows if symbol.metrics else ():
             _add_window(volatility, vwap, name, window)
     yield from (last, price, volatility, vwap)
+
+
+def _left_out_families(pipeline: Pipeline) -> Iterator[Metric]:
+    late = CounterMetricFamily(
+        "market_late_for_bar",
+        "Trades that came after their bar had closed: in the windows, not in the bar.",
+        labels=["symbol"],
+    )
+    too_late = CounterMetricFamily(
+        "market_late_for_windows",
+        "Trades older than the longest window when they came: stored, and in no window.",
+        labels=["symbol"],
+    )
+    for name, (for_bar, for_windows) in sorted(pipeline.late_counts().items()):
+        late.add_metric([name], for_bar)
+        too_late.add_metric([name], for_windows)
+    yield from (late, too_late)
+    yield CounterMetricFamily(
+        "market_feed_unwatched",
+        "Events of symbols beyond the most that are watched: left out.",
+        pipeline.health.unwatched,
+    )
+    yield CounterMetricFamily(
+        "market_feed_malformed_unknown",
+        "Frames that could not be used and did not say whose they were.",
+        pipeline.health.malformed,
+    )
 
 
 def _add_window(

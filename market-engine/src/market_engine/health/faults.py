@@ -97,9 +97,12 @@ class SymbolHealthView(msgspec.Struct, frozen=True, gc=False):
     trades: int
     """Taken, backfilled ones included."""
     id_gaps: int | None
-    """Jumps, or None where the venue gives no trade ids; so are the next two."""
+    """Jumps, or None where the venue gives no trade ids; so are the next three."""
     ids_missing: int | None
     """Now: what came later is no longer missing."""
+    ids_given_up: int | None
+    """Of those that were missing: too many stretches to remember; came one, it would be taken for a
+    duplicate."""
     duplicates: int | None
     time_gaps: int
     late: int

@@ -88,18 +88,6 @@ class FeedHealth:
             return self._verdict(taken=taken)
         return TAKEN if taken else DROPPED
 
-    def advance(self, received_ns: int) -> Verdict:
-        """Note that time passed and nothing came."""
-        if received_ns >= self._look_ns:
-            self._look(received_ns)
-        return self._verdict(taken=True) if self._found else TAKEN
-
-    def forget(self, symbol: str, received_ns: int) -> Verdict:
-        """Show the gap of a symbol no longer; its count stays. Unknown symbols are left alone."""
-        if health := self._symbols.get(symbol):
-            health.forget(received_ns)
-        return self._verdict(taken=True) if self._found else TAKEN
-
     def frozen_after_ns(self, symbol: str) -> int:
         """How long a silence of this symbol must be before it counts as frozen."""
         health = self._symbols.get(symbol)

@@ -168,11 +168,6 @@ class SymbolHealth:
             self._name(named, received_ns, why)
         self._settle(received_ns, detail)
 
-    def forget(self, received_ns: int) -> None:
-        """Show a gap no longer; its count stays."""
-        self._gap_until_ns = NEVER_NS
-        self._settle(received_ns, "acknowledged")
-
     def view(self) -> SymbolHealthView:
         """As it is now."""
         known = self._next_id is not None or self._ids.last is not None
@@ -186,6 +181,7 @@ class SymbolHealth:
             trades=self.trades,
             id_gaps=self.id_gaps if known else None,
             ids_missing=self._ids.missing_count if known else None,
+            ids_given_up=self._ids.given_up if known else None,
             duplicates=self.duplicates if known else None,
             time_gaps=self.time_gaps,
             late=self.late,

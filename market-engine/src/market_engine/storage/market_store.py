@@ -23,6 +23,7 @@ TIME_NS_MAX: Final = 2**63 - 1
 ROWS_MAX: Final = 100_000
 """A list is at most so long, whatever ``limit`` says; the iterators go on."""
 _PAGE_ROWS: Final = 5_000
+_SUMMED_PAGE_ROWS: Final = 20_000
 _SORTED_PAGE_ROWS: Final = 20_000
 """Larger, because each page of this order looks at the whole range."""
 
@@ -97,6 +98,32 @@ class MarketStore:
             last, last_key = found[-1]
             place = (last.event_ns if by_event else last.received_ns, *last_key)
             start_ns = last.event_ns if by_event else from_ns
+
+    def sums(self, venue: str, symbol: str, from_ns: int, to_ns: int) -> tuple[int, int]:
+        """Σpq in 10⁻¹⁸ and Σq in billionths of the trades in [``from_ns``, ``to_ns``); exact.
+
+        A tenth of what it costs to read the trades themselves.
+        """
+        keys, notional, qty_nano = Order.EVENT.value, 0, 0
+        statement = (
+            select(trades.c.price, trades.c.qty, *keys)
+            .where(trades.c.event_ns < to_ns)
+            .order_by(*keys)
+            .limit(_SUMMED_PAGE_ROWS)
+        )
+        place: tuple[int, ...] = (from_ns, -TIME_NS_MAX, -1)
+        while True:
+            with self._database.reading() as connection:
+                symbol_id = self._symbol_id(connection, venue, symbol)
+                page = statement.where(trades.c.symbol_id == symbol_id, tuple_(*keys) > place)
+                found = connection.execute(page).all()
+            for price, qty, *_ in found:
+                each_nano = to_nano(qty)
+                notional += to_nano(price) * each_nano
+                qty_nano += each_nano
+            if len(found) < _SUMMED_PAGE_ROWS:
+                return notional, qty_nano
+            place = tuple(found[-1][2:])
 
     def trades_from_id(self, venue: str, symbol: str, first_id: int, limit: int) -> list[Trade]:
         """At most ``limit`` trades with this id or a higher one, in the order of their ids."""
