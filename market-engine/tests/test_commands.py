@@ -95,7 +95,7 @@ def test_an_archive_is_loaded_once_however_often(tmp_path):
         (("digest", "."), {}, "is of no known form"),
         (("record", "folder"), {}, "set it to binance"),
         ((), {"MARKET_TRADES_DAYS": "inf"}, "MARKET_TRADES_DAYS='inf' cannot be used"),
-        ((), {"MARKET_SYMBOLS": "BTC USDT"}, "MARKET_SYMBOLS='BTC USDT' cannot be used"),
+        ((), {"MARKET_SYMBOLS": "BTC USDT"}, "cannot be used: write symbols like BTCUSDT"),
         ((), {"MARKET_BINANCE_STREAM_URL": "foo"}, "write it as wss://HOST/PATH"),
         ((), {"MARKET_SIMULATED_ANCHOR_MS": "9" * 20}, "write ms since 1970"),
         ((), {"MARKET_FEED": "replay"}, "MARKET_REPLAY_FILE is not set"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from api_server import SYMBOLS, Api, messages_of, served, until
+from api_server import SYMBOLS, Api, messages_of, next_of, served, until, write_recording
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as open_families
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -95,6 +95,15 @@ def test_the_delay_to_the_stream_is_measured_for_each_trade(api: Api):
     assert count >= 5
     assert 0 < found["market_tick_to_stream_seconds_sum", ()] / count < 1
     assert found["market_stream_messages_total", ()] >= 19
+
+
+def test_what_is_recorded_has_no_delay(tmp_path):
+    file = write_recording(tmp_path / "day.frames", minutes=1)
+    with served(tmp_path, feed="replay", replay_file=file, replay_speed=20) as api:
+        with api.websocket() as websocket:
+            for _ in range(2):
+                next_of(websocket, "trades")
+        assert samples(api)["market_tick_to_stream_seconds_count", ()] == 0
 
 
 def test_faults_and_rejected_frames_are_counted_as_they_go_by(api: Api):

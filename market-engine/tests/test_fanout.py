@@ -205,7 +205,12 @@ def running(counts: bool = True):  # noqa: FBT001
     """A fan-out with a client, in a loop; gives what the client was sent until it is asked."""
     bus, figures = InProcessBus(), Figures()
     clients = Clients(figures)
-    return bus, figures, clients, FanOut("feed", bus, clients, figures, counts=counts)
+    return (
+        bus,
+        figures,
+        clients,
+        FanOut(Moment("feed", is_live=counts), bus, clients, figures, counts=counts),
+    )
 
 
 def test_what_is_published_reaches_a_client_within_a_moment_and_conflated():

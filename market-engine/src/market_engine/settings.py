@@ -14,13 +14,13 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from market_engine.errors import SettingsError
 
-SIMULATEDSYMBOLS: Final = ("BTCUSDT", "ETHUSDT", "AAPL", "GOOGL", "MSFT", "TSLA")
-BINANCESYMBOLS: Final = ("BTCUSDT", "ETHUSDT")
+SIMULATED_SYMBOLS: Final = ("BTCUSDT", "ETHUSDT", "AAPL", "GOOGL", "MSFT", "TSLA")
+BINANCE_SYMBOLS: Final = ("BTCUSDT", "ETHUSDT")
 SYMBOL: Final = re.compile(r"[A-Z0-9._-]{1,32}")
 _MAY_BE_EMPTY: Final = frozenset({"record_dir", "schedule_file"})
 _CURES: Final = {
     "MARKET_FEED": "write simulated, binance or replay",
-    "MARKETSYMBOLS": "write symbols like BTCUSDT,ETHUSDT: at most 100, none twice",
+    "MARKET_SYMBOLS": "write symbols like BTCUSDT,ETHUSDT: at most 100, none twice",
     "MARKET_HTTP_HOST": "write a host name or an IP address",
     "MARKET_HTTP_PORT": "write a port from 1 to 65535",
     "MARKET_LOG_FORMAT": "write auto, console or json",
@@ -107,7 +107,7 @@ class Settings(BaseSettings):
         """Those that were asked for, or the feed's own."""
         if self.symbols or self.feed == "replay":
             return self.symbols
-        return SIMULATEDSYMBOLS if self.feed == "simulated" else BINANCESYMBOLS
+        return SIMULATED_SYMBOLS if self.feed == "simulated" else BINANCE_SYMBOLS
 
 
 def load_settings(**given: object) -> Settings:

@@ -37,13 +37,13 @@ class FanOut:
     """
 
     def __init__(
-        self, source: str, bus: Bus, clients: Clients, figures: Figures, *, counts: bool
+        self, moment: Moment, bus: Bus, clients: Clients, figures: Figures, *, counts: bool
     ) -> None:
-        self.source = source
+        source = self.source = moment.source
         self._clients = clients
         self._figures = figures
         self._counts = counts
-        self._moment = Moment(source, is_live=counts)
+        self._moment = moment
         self._subscription = bus.subscribe(_TOPICS, f"stream-{source}", ROOM, Full.DROP_OLDEST)
         self._stopped = threading.Event()
         self._taken = threading.Event()

@@ -85,7 +85,7 @@ class Moment:
     """Collects what came, and makes messages of it; ``is_live``: delays mean something."""
 
     def __init__(self, source: str, *, is_live: bool) -> None:
-        self._source = source
+        self.source = source
         self._is_live = is_live
         self._numbers = 0
         self._clear()
@@ -137,7 +137,7 @@ class Moment:
     def _made(self, now_ns: int) -> Iterator[StreamMessage]:
         sent_ms = now_ns // MS_NS
         if self._began is not None:
-            yield hello(self._source, self._began.symbols, now_ns)
+            yield hello(self.source, self._began.symbols, now_ns)
         for symbol, trades in self._trades.items():
             yield self._trades_message(symbol, trades, sent_ms)
         for symbol, rows in self._bars.items():

@@ -17,6 +17,7 @@ from market_engine.api.clients import Clients
 from market_engine.api.errors import ApiError, unknown_symbol
 from market_engine.api.fanout import FanOut
 from market_engine.api.figures import Figures
+from market_engine.api.messages import Moment
 from market_engine.api.models import Source
 from market_engine.api.recordings import SHIPPED, Recordings
 from market_engine.engine import Engine
@@ -62,9 +63,11 @@ class Parts:
         self.figures = Figures()
         self.clients = Clients(self.figures)
         self.recordings = Recordings([engine.settings.recordings_dir, SHIPPED])
+        feed = Moment("feed", is_live=engine.settings.feed != "replay")
+        replay = Moment("replay", is_live=False)
         self.fanouts = (
-            FanOut("feed", engine.bus, self.clients, self.figures, counts=True),
-            FanOut("replay", self.desk.bus, self.clients, self.figures, counts=False),
+            FanOut(feed, engine.bus, self.clients, self.figures, counts=True),
+            FanOut(replay, self.desk.bus, self.clients, self.figures, counts=False),
         )
 
     def market(self, source: Source) -> Market:
