@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 
+import msgspec
 import numpy as np
 import pandas as pd
 import pytest
@@ -184,3 +186,86 @@ def test_candles_of_a_venue_are_bars():
     before = len(bars)
     assert analytics.take_candle(candle) == []
     assert len(bars) == before
+
+
+def test_a_candle_that_does_not_say_its_turnover_leaves_the_session_unknown_after_a_restart_too():
+    def candle(minute: int) -> Candle:
+        open_ns = (START_NS // (BAR_S * S) + minute) * BAR_S * S
+        return Candle(
+            "t", "X", open_ns, BAR_S * S, 100 * NANO, 101 * NANO, 99 * NANO, 100 * NANO, 5 * NANO,
+            3, open_ns + BAR_S * S,
+        )  # fmt: skip
+
+    live, again = SymbolAnalytics("X", CONFIG), SymbolAnalytics("X", CONFIG)
+    for closed in [closed for n in range(3) for closed in live.take_candle(candle(n))]:
+        again.resume(closed.bar)
+    for analytics in (live, again):
+        (closed,) = analytics.take_candle(candle(3))
+        assert closed.bar.volume_nano
+        assert closed.metrics.session_vwap is None
+
+
+@pytest.mark.parametrize("cut", [30, 41, 42, 43, 44, 60])
+def test_averages_begin_anew_at_the_same_bar_live_and_after_a_restart(cut):
+    trades = stream(5, 3_000)
+    away_ns = (EMPTY_BARS_MAX + 50) * BAR_S * S
+    bars, _ = played(trades)
+    middle_ns = bars[40].start_ns
+    trades = [
+        msgspec.structs.replace(t, event_ns=t.event_ns + away_ns * (t.event_ns > middle_ns))
+        for t in trades
+    ]
+    whole, _ = played_as_a_pipeline_does(trades, SymbolAnalytics("X", CONFIG))
+    assert len(whole) > 80
+    assert max(b.start_ns - a.start_ns for a, b in itertools.pairwise(whole)) > away_ns
+    again = SymbolAnalytics("X", CONFIG)
+    for bar in whole[:cut]:
+        again.resume(bar)
+    rest = [t for t in trades if t.event_ns >= whole[cut].start_ns]
+    in_time, _ = played_as_a_pipeline_does(rest, again)
+    assert [(b.start_ns, b.averages.sma) for b in in_time][:25] == [
+        (b.start_ns, b.averages.sma) for b in whole[cut:]
+    ][:25]
+
+
+def played_as_a_pipeline_does(
+    trades: list[Trade], analytics: SymbolAnalytics
+) -> tuple[list[Bar], SymbolAnalytics]:
+    bars = []
+    for trade in sorted(trades, key=lambda each: each.event_ns):
+        bars += [closed.bar for closed in analytics.close_bars(trade.event_ns)]
+        analytics.add(trade)
+    return bars, analytics
+
+
+def test_bars_that_are_ended_are_closed_at_once_and_no_time_that_was_not_watched_makes_any():
+    analytics = SymbolAnalytics("X", CONFIG)
+    begins_ns = START_NS // (BAR_S * S) * BAR_S * S
+    for number, second in enumerate((1, 11, 52)):
+        at_ns = begins_ns + second * S
+        analytics.add(Trade("t", "X", NANO, NANO, "buy", number, at_ns, at_ns))
+    ended = [closed.bar for closed in analytics.end_bars(begins_ns + 80 * S)]
+    assert [(bar.start_ns - begins_ns) // S for bar in ended] == [0, 10, 20, 30, 40, 50, 60, 70]
+    assert [bar.trades for bar in ended] == [1, 1, 0, 0, 0, 1, 0, 0]
+    assert analytics.end_bars(begins_ns + 800 * S) == []
+    at_ns = begins_ns + 905 * S
+    analytics.add(Trade("t", "X", 3 * NANO, NANO, "buy", 9, at_ns, at_ns))
+    (closed,) = analytics.close_bars(at_ns + BAR_S * S)
+    assert closed.bar.start_ns == begins_ns + 900 * S
+    assert closed.bar.averages.ema_fast == 3.0
+
+
+def test_a_restart_right_after_an_opening_makes_no_bars_for_the_time_that_was_closed():
+    bars, _ = played(stream(6, 300))
+    again = SymbolAnalytics("X", CONFIG)
+    opens_ns = bars[-1].start_ns + 1_000 * BAR_S * S
+    again.begin_bars_at(opens_ns)
+    for bar in bars:
+        again.resume(bar)
+    closed = []
+    for number in range(4):
+        at_ns = opens_ns + number * BAR_S * S
+        closed += again.close_bars(at_ns)
+        again.add(Trade("t", "X", NANO, NANO, "buy", 10**6 + number, at_ns, at_ns))
+    assert [each.bar.start_ns for each in closed] == [opens_ns, opens_ns + BAR_S * S]
+    assert closed[-1].bar.averages.sma is None

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+import threading
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -78,3 +81,55 @@ def test_filling_a_wide_gap_from_within_stays_within_the_limit():
         ledger.take(trade_id)
     assert len(ledger.missing()) == ids_module.HOLES_MAX
     assert ledger.given_up > 0
+
+
+@given(ids=IDS, later=IDS)
+def test_a_ledger_that_is_given_the_holes_goes_on_as_the_one_that_found_them(ids, later):
+    found = IdLedger(0)
+    for trade_id in ids:
+        found.take(trade_id)
+    given_them = IdLedger(found.last, found.missing())
+    assert given_them.missing_count == found.missing_count
+    assert [given_them.take(each) for each in later] == [found.take(each) for each in later]
+    assert given_them.missing() == found.missing()
+    assert given_them.missing_count == found.missing_count
+
+
+def test_of_more_holes_than_it_remembers_a_ledger_keeps_the_newest():
+    holes = [(10 * number, 10 * number + 4) for number in range(1, ids_module.HOLES_MAX + 3)]
+    ledger = IdLedger(10**6, holes)
+    assert ledger.missing() == holes[2:]
+    assert ledger.missing_count == 5 * ids_module.HOLES_MAX
+    assert ledger.take(10) is Arrival.DUPLICATE
+    assert ledger.take(holes[-1][1]) is Arrival.FILLING
+
+
+def test_another_thread_sees_no_hole_half_filled():
+    ledger, stopped, rounds, wide = IdLedger(0), threading.Event(), 200, 200
+    ledger.take(wide)
+    counts, wrong, failures = [], [], []
+
+    def read():
+        while not stopped.is_set():
+            try:
+                counts.append(ledger.missing_count)
+                wrong.extend(each for each in ledger.missing() if each[0] > each[1])
+            except ValueError as error:
+                failures.append(error)
+
+    reader, interval_s = threading.Thread(target=read), sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        reader.start()
+        for number in range(1, rounds):  # one id is always missing
+            ledger.take((number + 1) * wide)
+            for trade_id in range((number - 1) * wide + 1, number * wide):
+                ledger.take(trade_id)
+    finally:
+        stopped.set()
+        reader.join()
+        sys.setswitchinterval(interval_s)
+    assert (failures, wrong) == ([], [])
+    assert len(counts) > rounds
+    assert wide - 1 <= min(counts) <= max(counts) <= 2 * (wide - 1)
+    assert ledger.missing_count == wide - 1

@@ -13,7 +13,7 @@ from market_engine.bar_rows import bar_of, row_of
 from market_engine.events import Event, Notice, NoticeKind, Tick, Trade
 from market_engine.feeds.binance_parser import BinanceParser
 from market_engine.feeds.simulated_market import MarketConfig, SimulatedMarket
-from market_engine.health.faults import Fault, FaultKind
+from market_engine.health.faults import Fault, FaultKind, SymbolState
 from market_engine.pipeline import BarOutput, MetricsOutput, Output, Pipeline
 from market_engine.pipeline_config import PipelineConfig
 
@@ -282,3 +282,71 @@ def test_a_slow_symbol_that_falls_silent_and_is_filled_later_closes_no_bar_too_e
 def test_a_bar_row_keeps_everything():
     for output in map_bars(played(market(6))):
         assert bar_of(row_of(output)) == output.closed
+
+
+DAY = 86_400 * S
+
+
+def test_a_closed_window_makes_no_bars_and_averages_begin_anew_when_it_opens():
+    pipeline, closes_ns = Pipeline("simulated", SYMBOLS, WAITS), START_NS + 600 * S
+    first = [e for e in market(10) if e.received_ns < closes_ns]
+    before = played(
+        [
+            *first,
+            Notice(NoticeKind.CLOSED, closes_ns, detail="the ingestion window"),
+        ],
+        pipeline,
+    )
+    assert {s.state for s in pipeline.health.snapshot()} == {SymbolState.CLOSED}
+    assert not [o for o in before if isinstance(o, Fault)]
+    ends = [o.closed for o in map_bars(before) if o.closed.metrics.symbol == "BTCUSDT"]
+    assert [c.bar.start_ns for c in ends] == [START_NS + n * 60 * S for n in range(10)]
+    assert sum(c.bar.trades for c in ends) == len(trades_of(before, "BTCUSDT"))
+    assert not ends[-1].metrics.windows[0].complete, "its last trades may have been on their way"
+    assert ends[-3].metrics.windows[0].complete
+    opened = Notice(NoticeKind.OPENED, START_NS + DAY)
+    later = [
+        msgspec.structs.replace(
+            e, event_ns=e.event_ns + DAY, received_ns=e.received_ns + DAY,
+            trade_id=e.trade_id + 10**6,
+        )
+        for e in market(5) if isinstance(e, Trade)
+    ]  # fmt: skip
+    after = played([opened, *later], pipeline)
+    assert not [o for o in after if isinstance(o, Fault)]
+    assert {s.state for s in pipeline.health.snapshot()} == {SymbolState.LIVE}
+    bars = [o.closed.bar for o in map_bars(after) if o.closed.metrics.symbol == "BTCUSDT"]
+    assert [bar.start_ns for bar in bars] == [START_NS + DAY + n * 60 * S for n in range(4)]
+    assert bars[0].averages.ema_fast == bars[0].close_nano / S
+    assert bars[3].averages.sma is None
+
+
+def test_a_window_that_closes_while_a_symbol_waits_lets_its_trades_into_their_bars():
+    stream, _ = without(market(3), "BTCUSDT", range(200, 210))
+    last_ns = stream[-1].received_ns
+    pipeline = Pipeline("simulated", SYMBOLS, WAITS)
+    outputs = played([*stream, Notice(NoticeKind.CLOSED, last_ns)], pipeline)
+    wanted = [e.trade_id for e in stream if isinstance(e, Trade) and e.symbol == "BTCUSDT"]
+    assert trades_of(outputs, "BTCUSDT") == wanted
+    bars = [o.closed.bar for o in map_bars(outputs) if o.closed.metrics.symbol == "BTCUSDT"]
+    assert sum(bar.trades for bar in bars) == len(wanted)
+
+
+def test_a_symbol_whose_window_was_closed_since_its_last_trade_begins_anew_after_a_restart():
+    pipeline = Pipeline("simulated", SYMBOLS, WAITS)
+    first = [e for e in market(2) if isinstance(e, Trade) and e.symbol == "BTCUSDT"]
+    assert not pipeline.restore("BTCUSDT", [], first[:50], first[0].event_ns, (0, 0, 0))
+    now_ns = START_NS + DAY
+    (bar,) = map_bars(pipeline.begin_anew(first[49], now_ns))
+    assert bar.closed.bar.trades == 50
+    assert not bar.closed.metrics.windows[0].complete
+    late = msgspec.structs.replace(
+        first[60], event_ns=now_ns + S, received_ns=now_ns + S, trade_id=10**6
+    )
+    later = [Tick(now_ns), late, Tick(now_ns + 120 * S)]
+    outputs = played(later, pipeline)
+    assert not [o for o in outputs if isinstance(o, Fault)]
+    assert trades_of(outputs, "BTCUSDT") == [10**6]
+    health = next(s for s in pipeline.health.snapshot() if s.symbol == "BTCUSDT")
+    assert (health.id_gaps, health.ids_missing) == (0, 0)
+    assert all(o.closed.bar.start_ns >= now_ns for o in map_bars(outputs))

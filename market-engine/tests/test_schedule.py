@@ -71,6 +71,22 @@ def test_whether_it_was_closed_between_two_moments(tmp_path):
     assert not Schedule().was_closed(in_it[0], at_ns("2026-11-21T08:10"))
 
 
+def test_when_it_last_opened_or_closed(tmp_path):
+    text = "enabled: true\nwindows: [{days: [fri], from: 08:00, to: 09:00}]\n"
+    schedule = loaded(tmp_path, text)  # 2026-11-20 is a Friday
+    for now, change in (
+        ("2026-11-20T08:00", "2026-11-20T08:00"),
+        ("2026-11-20T08:30", "2026-11-20T08:00"),
+        ("2026-11-20T09:00", "2026-11-20T09:00"),
+        ("2026-11-27T07:59", "2026-11-20T09:00"),
+    ):
+        assert shown(schedule.last_change_ns(at_ns(now))) == change
+    assert schedule.last_change_ns(at_ns("2026-11-20T08:00") - 1) == at_ns("2026-11-13T09:00")
+    assert Schedule().last_change_ns(at_ns("2026-11-20T08:30")) is None
+    always = loaded(tmp_path, 'enabled: true\nwindows: [{from: "00:00", to: "24:00"}]\n')
+    assert always.last_change_ns(at_ns("2026-11-20T08:30")) is None
+
+
 def test_a_window_over_midnight_belongs_to_the_day_on_which_it_begins(tmp_path):
     text = 'enabled: true\nwindows: [{days: [fri], from: "22:00", to: "02:00"}]\n'
     schedule = loaded(tmp_path, text)
@@ -191,6 +207,9 @@ def test_over_clock_changes_it_agrees_with_a_clock_looked_at_each_quarter(change
         if change_s is None and says(at_s) is not says(now_s):
             change_s = at_s
     found_ns = schedule.next_change_ns(now_s * S)
+    if found_ns is not None:
+        assert schedule.last_change_ns(found_ns) == found_ns
+        assert schedule.last_change_ns(found_ns - 1) != found_ns
     if change_s is not None:
         assert found_ns == change_s * S
     else:

@@ -11,6 +11,7 @@ import threading
 from collections import defaultdict
 from itertools import pairwise, takewhile
 
+import msgspec
 import pytest
 
 from market_engine.decimals import NANO
@@ -347,6 +348,25 @@ def test_with_an_anchor_a_restart_brings_what_was_missed_and_then_the_same_as_wi
         assert any(trade.backfilled for trade in trades)
     kinds = {event.kind for event in second if isinstance(event, Notice)}
     assert kinds == {NoticeKind.CONNECTED, NoticeKind.BACKFILLING, NoticeKind.BACKFILLED}
+
+
+def test_kept_trades_that_the_market_has_yet_to_give_are_refused_with_the_cure():
+    with pytest.raises(
+        SettingsError, match=r"trade 999,999 of BTCUSDT, .* another MARKET_DATABASE"
+    ):
+        run(ANCHORED, NOW_NS, last_ids={"BTCUSDT": 999_999})
+    slower = msgspec.structs.replace(ANCHORED, events_a_second=100.0)
+    kept = last_ids(run(ANCHORED, NOW_NS))
+    with pytest.raises(SettingsError, match="MARKET_SIMULATED_RATE as they were"):
+        run(slower, NOW_NS + SECOND_NS, last_ids=kept)
+    unanchored = msgspec.structs.replace(slower, anchor_ns=None)
+    first = trades_of(run(unanchored, NOW_NS + SECOND_NS, last_ids=kept))["BTCUSDT"][0]
+    assert first.trade_id == kept["BTCUSDT"] + 1
+
+
+def test_a_clock_that_was_set_back_a_little_is_no_other_market():
+    kept = last_ids(run(ANCHORED, NOW_NS))
+    assert trades_of(run(ANCHORED, NOW_NS - 10 * SECOND_NS, last_ids=kept))
 
 
 def test_what_is_too_much_to_be_backfilled_is_said():

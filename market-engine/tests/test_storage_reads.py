@@ -134,6 +134,8 @@ def test_the_latest_are_those_that_happened_last_oldest_first(batches, store):
     batches.write(messages([trade(number) for number in (1, 2, 5, 4, 3)]))
     assert ids(store.latest_trades(VENUE, SYMBOL, 3)) == [3, 4, 5]
     assert ids(store.latest_trades(VENUE, SYMBOL, 99)) == [1, 2, 3, 4, 5]
+    assert ids(store.latest_trades(VENUE, SYMBOL, 2, trade(4).event_ns)) == [2, 3]
+    assert store.latest_trades(VENUE, SYMBOL, 1, trade(1).event_ns) == []
 
 
 def test_trades_can_be_read_by_id(batches, store):
@@ -142,12 +144,23 @@ def test_trades_can_be_read_by_id(batches, store):
     assert ids(store.trades_from_id(VENUE, SYMBOL, 0, 9)) == [1, 5, 7, 9]
 
 
+def test_the_lowest_id_since_a_moment_need_not_be_that_of_the_first_trade(batches, store):
+    at_ns = trade(10).event_ns
+    batches.write(messages([trade(7), trade(8, event_ns=at_ns + 5), trade(10), trade(11)]))
+    assert store.first_id(VENUE, SYMBOL, 0) == 7
+    assert store.first_id(VENUE, SYMBOL, at_ns) == 8
+    assert store.first_id(VENUE, SYMBOL, at_ns + 6) == 11
+    assert store.first_id(VENUE, SYMBOL, trade(12).event_ns) is None
+    batches.write(messages([trade(None, event_ns=at_ns)]))
+    assert store.first_id(VENUE, SYMBOL, at_ns) is None
+
+
 def test_gaps_are_the_ids_that_are_missing_between_stored_ones(batches, store):
     there = [3, 4, 7, 8, 20, 21, 23]
     batches.write(messages([trade(number) for number in [*there, None]]))
     assert store.id_gaps(VENUE, SYMBOL) == [IdGap(5, 6), IdGap(9, 19), IdGap(22, 22)]
     assert store.id_gaps(VENUE, SYMBOL, first_id=8) == [IdGap(9, 19), IdGap(22, 22)]
-    assert store.id_gaps(VENUE, SYMBOL, limit=1) == [IdGap(5, 6)]
+    assert store.id_gaps(VENUE, SYMBOL, limit=2) == [IdGap(9, 19), IdGap(22, 22)]
     batches.write(messages([trade(number) for number in (5, 6, 22)]))
     assert store.id_gaps(VENUE, SYMBOL) == [IdGap(9, 19)]
 

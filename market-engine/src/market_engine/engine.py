@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 import msgspec
 import structlog
@@ -16,7 +16,7 @@ import structlog
 from market_engine.bus.base import Full, Subscription
 from market_engine.bus.memory import InProcessBus
 from market_engine.errors import BusError, MarketError
-from market_engine.events import Event, Notice, NoticeKind
+from market_engine.events import SECOND_NS, Event, Notice, NoticeKind, Trade
 from market_engine.feeds.base import Feed
 from market_engine.feeds.recorder import Recorder
 from market_engine.making import Made, make_feed, pipeline_config
@@ -34,6 +34,9 @@ from market_engine.view import MarketView
 
 WRITER_MESSAGES_MAX = 50_000
 """So many messages wait for the writer; then the feed waits."""
+MISSED_NS = 10 * SECOND_NS
+"""Where no symbol brought a trade for so long before a window closed, we were not there."""
+_NEVER_NS = 1 << 62
 RETRY_S = 30.0
 """After a feed that could not go on."""
 
@@ -70,7 +73,9 @@ class Engine:
         self._connected: bool | None = None
         self._busy_s = 0.0
         self._is_live = False
-        self._goes_on = True  # from the last trades: not after a window that was closed
+        self._kept: dict[str, Trade] = {}
+        self._closes_ns = _NEVER_NS  # the ingestion window; what is received from then on is left
+        self._is_closed = False  # and that was told
         self._running = False
         self._started_ns = 0
         self._thread = threading.Thread(target=self._run, name="feed", daemon=True)
@@ -128,10 +133,9 @@ class Engine:
             address = self.settings.binance_stream_url
             self.recorder = Recorder(self.settings.record_dir, made.venue, address)
         kept = newest_trades(self.store, made.venue, made.symbols) if made.backfills else {}
-        if kept and made.is_live:
-            newest_ns = max(last.received_ns for last in kept.values())
-            self._goes_on = not self.schedule.was_closed(newest_ns, time.time_ns())
-        self.pipeline = Pipeline(made.venue, made.symbols, pipeline_config(made), kept)
+        self._kept = kept
+        goes_on = {name: last for name, last in kept.items() if self._goes_on(last.received_ns)}
+        self.pipeline = Pipeline(made.venue, made.symbols, pipeline_config(made), goes_on)
         self.view = MarketView(self.pipeline, made.symbols)
         self.subscription: Subscription = self.bus.subscribe(
             WRITER_TOPICS, "writer", WRITER_MESSAGES_MAX, Full.WAIT
@@ -147,7 +151,7 @@ class Engine:
         if kept:
             self._log.info("reading what was kept of this session", symbols=len(kept))
         self.kinds = {symbol: kind for (_, symbol), kind in made.kinds.items()}
-        self._restored = restore(self.store, self.pipeline, self.view, kept)
+        self._restored = self._restore(goes_on)
         if kept:
             self._log.info(
                 "going on from what was kept",
@@ -155,10 +159,37 @@ class Engine:
                 took_s=round(time.monotonic() - began_s, 1),
             )
 
+    def _restore(self, goes_on: Container[str]) -> list[Output]:
+        """Give the pipeline what was kept; of symbols that do not go on, nothing is open then."""
+        for name, last in self._kept.items():
+            opened_ns = self.schedule.last_change_ns(last.received_ns) if self._is_live else None
+            self.pipeline.analytics_of(name).begin_bars_at(opened_ns or 0)
+        was_closed = self.schedule.was_closed if self._is_live else None
+        outputs = restore(self.store, self.pipeline, self.view, self._kept, was_closed)
+        for name, last in self._kept.items():
+            if name not in goes_on:
+                outputs += self.pipeline.begin_anew(last, time.time_ns())
+        return outputs
+
+    def _goes_on(self, newest_ns: int) -> bool:
+        """Whether what traded since a symbol's newest trade was received is to be fetched."""
+        return not (self._is_live and self.schedule.was_closed(newest_ns, time.time_ns()))
+
+    def _missed(self) -> list[Event]:
+        """What to say of a window that closed while we were not there."""
+        newest_ns = max((last.received_ns for last in self._kept.values()), default=0)
+        if self._goes_on(newest_ns) or not self.schedule.is_open(newest_ns):
+            return []
+        closed_ns = self.schedule.next_change_ns(newest_ns)
+        if closed_ns is None or closed_ns - newest_ns <= MISSED_NS:
+            return []
+        why = "the ingestion window closed before what traded until then could be fetched"
+        now_ns = time.time_ns()
+        return [Notice(NoticeKind.BACKFILL_FAILED, now_ns, name, why) for name in self._kept]
+
     def _run(self) -> None:
         self._tell(self._restored)
-        if not self._goes_on and self.schedule.is_open(time.time_ns()):
-            self._take([Notice(NoticeKind.OPENED, time.time_ns())])
+        self._take(self._missed())
         while not self._stopping.is_set():
             if self._await_window():
                 self._run_feed()
@@ -167,25 +198,36 @@ class Engine:
 
     def _await_window(self) -> bool:
         """Wait until live data may be taken; False when the engine stops before."""
-        if not self._is_live or self.schedule.is_open(time.time_ns()):
+        if not self._is_live:
             return True
-        self._take([Notice(NoticeKind.CLOSED, time.time_ns(), detail="the ingestion window")])
-        while not self._stopping.wait(1.0):
-            if self.schedule.is_open(time.time_ns()):
-                self._take([Notice(NoticeKind.OPENED, time.time_ns())])
-                self._goes_on = False
-                return True
-        return False
+        now_ns = time.time_ns()
+        if now_ns >= self._closes_ns or not self.schedule.is_open(now_ns):
+            self._closes_ns = min(self._closes_ns, now_ns)
+            self._take(())
+        while not self.schedule.is_open(now_ns):
+            if self._stopping.wait(1.0):
+                return False
+            now_ns = time.time_ns()
+        self._closes_ns = self.schedule.next_change_ns(now_ns) or _NEVER_NS
+        if self._is_closed:
+            self._is_closed = False
+            self._take([Notice(NoticeKind.OPENED, now_ns)])
+        return True
+
+    def _last_ids(self) -> dict[str, int]:
+        """From which trades the feed goes on, by symbol."""
+        found = {}
+        for each in self.view.health():
+            newest_ns = each.last_received_ns
+            if newest_ns is None and each.symbol in self._kept:
+                newest_ns = self._kept[each.symbol].received_ns
+            if each.last_id is not None and newest_ns is not None and self._goes_on(newest_ns):
+                found[each.symbol] = each.last_id
+        return found
 
     def _run_feed(self) -> None:
-        last_ids = {
-            each.symbol: each.last_id
-            for each in self.view.health()
-            if each.last_id is not None and self._goes_on
-        }
-        self._goes_on = True
         try:
-            self._run_made(last_ids)
+            self._run_made(self._last_ids())
         except BusError:
             return
         except (MarketError, OSError) as error:
@@ -211,7 +253,7 @@ class Engine:
     def _end_with_window(self, feed: Feed) -> None:
         """Stop a live feed when its window closes."""
         while self._running and not self._stopping.wait(1.0):
-            if self._is_live and not self.schedule.is_open(time.time_ns()):
+            if self._is_closed or time.time_ns() >= self._closes_ns:
                 feed.stop()
                 return
 
@@ -221,8 +263,21 @@ class Engine:
         for event in events:
             if isinstance(event, Notice):
                 self._note(event)
-        self._tell(self.pipeline.handle(events))
+        self._tell(self.pipeline.handle(self._watched(events)))
         self._busy_s += time.perf_counter() - began_s
+
+    def _watched(self, events: Sequence[Event]) -> Sequence[Event]:
+        """What was received before the window closed, and then once that it did."""
+        closes_ns = self._closes_ns
+        if events and events[-1].received_ns < closes_ns:
+            return events
+        if closes_ns == _NEVER_NS:
+            return events
+        watched = [event for event in events if event.received_ns < closes_ns]
+        if not self._is_closed:
+            self._is_closed = True
+            watched.append(Notice(NoticeKind.CLOSED, closes_ns, detail="the ingestion window"))
+        return watched
 
     def _tell(self, outputs: list[Output]) -> None:
         self.view.update(outputs)

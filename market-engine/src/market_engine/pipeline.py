@@ -11,11 +11,7 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from market_engine.analytics.bars import Bar
-from market_engine.analytics.symbol import (
-    ClosedBar,
-    SymbolAnalytics,
-    SymbolMetrics,
-)
+from market_engine.analytics.symbol import ClosedBar, SymbolAnalytics, SymbolMetrics
 from market_engine.events import (
     SECOND_NS,
     Candle,
@@ -70,11 +66,11 @@ class Pipeline:
     ) -> None:
         kept = kept or {}
         last_ids = {name: last.trade_id for name, last in kept.items() if last.trade_id is not None}
-        self.venue = venue
-        self.config = config or PipelineConfig()
+        self.venue, self.config = venue, config or PipelineConfig()
         self.health = FeedHealth(self.config.health, venue, symbols, last_ids)
         self.received_ns = 0
         """The receipt of the newest event."""
+        self._late_before: dict[str, tuple[int, int]] = {}  # of the trades that were restored
         self._symbols: dict[str, PipelineSymbol] = {}
         self._due_ns = 0
         for name, last in kept.items():
@@ -112,32 +108,36 @@ class Pipeline:
         first_ns: int,
         session: tuple[int, int, int],
     ) -> list[Output]:
-        """Take what was kept of a symbol: bars oldest first, trades in the order of arrival.
+        """Take what was kept of a symbol: bars oldest first, trades in the order of their ids.
 
         ``session`` is when it began, and Σpq and Σq of its trades before these. Bars that close by
         it and were not among those that were kept are returned.
         """
         out: list[Output] = []
-        analytics = self._symbol(name).analytics
+        symbol, analytics = self._symbol(name), self._symbol(name).analytics
         for bar in bars:
             analytics.resume(bar)
         analytics.resume_session(*session)
+        analytics.watched_since(first_ns)
         for trade in trades:
             if trade.event_ns >= analytics.due_ns:
-                self._close(self._symbol(name), trade.event_ns, out)
+                self._close(symbol, trade.event_ns, out)
             analytics.add(trade)
-        analytics.watched_since(first_ns)
+        self._late_before[name] = (analytics.late_for_bar, analytics.too_late)
         return out
 
     def late_counts(self) -> dict[str, tuple[int, int]]:
-        """By symbol: trades too late for their bar, and those too late for every window."""
-        known = [each.analytics for each in self._symbols.copy().values()]
-        return {each.symbol: (each.late_for_bar, each.too_late) for each in known}
+        """By symbol: trades too late for their bar, and for every window; not those restored."""
+        counts = {}
+        for each in [symbol.analytics for symbol in self._symbols.copy().values()]:
+            for_bar, for_windows = self._late_before.get(each.symbol, (0, 0))
+            counts[each.symbol] = (each.late_for_bar - for_bar, each.too_late - for_windows)
+        return counts
 
     def _resume(self, name: str, last: Trade) -> None:
         symbol = self._symbol(name)
         symbol.last_id, symbol.last_event_ns = last.trade_id, last.event_ns
-        self._interrupt(symbol, last.event_ns)
+        symbol.interrupt(last.event_ns)
 
     def _symbol(self, name: str) -> PipelineSymbol:
         symbol = self._symbols.get(name)
@@ -158,7 +158,7 @@ class Pipeline:
             if symbol.interrupted_ns is not None:
                 self._come_closer(symbol, trade)
         elif trade_id > last_id:
-            self._interrupt(symbol, symbol.last_event_ns)
+            symbol.interrupt(symbol.last_event_ns)
             if self.config.waits_for_backfill:
                 waiting = self._wait(symbol, last_id)
                 self._let_go(symbol, waiting, waiting.take(trade_id, trade), out)
@@ -179,11 +179,6 @@ class Pipeline:
     def _close(self, symbol: PipelineSymbol, known_ns: int, out: list[Output]) -> None:
         out += [BarOutput(symbol.venue, bar) for bar in symbol.analytics.close_bars(known_ns)]
 
-    def _interrupt(self, symbol: PipelineSymbol, since_ns: int) -> None:
-        if symbol.interrupted_ns is None:
-            symbol.interrupted_ns = since_ns
-            symbol.analytics.begin_outage(since_ns)
-
     def _come_closer(self, symbol: PipelineSymbol, trade: Trade) -> None:
         """After an interruption the next id came: by the stream, or as one of those fetched."""
         if trade.backfilled and self.config.waits_for_backfill:
@@ -193,10 +188,7 @@ class Pipeline:
 
     def _go_on(self, symbol: PipelineSymbol, trade: Trade | None, *, complete: bool) -> None:
         """End an interruption, if there was one; ``complete``: nothing is missing."""
-        if symbol.interrupted_ns is not None:
-            until_ns = self.received_ns if trade is None else trade.event_ns
-            symbol.interrupted_ns = symbol.held_ns = None
-            symbol.analytics.end_outage(until_ns, filled=complete)
+        symbol.go_on(self.received_ns if trade is None else trade.event_ns, complete=complete)
 
     def _wait(self, symbol: PipelineSymbol, last_id: int) -> WaitingTrades:
         """Have the symbol's trades wait from here on."""
@@ -243,7 +235,9 @@ class Pipeline:
                 if symbol.waiting is None and notice.last_id <= (symbol.last_id or 0):
                     self._go_on(symbol, None, complete=True)
             elif notice.kind is NoticeKind.DISCONNECTED:
-                self._interrupt(symbol, notice.received_ns)
+                symbol.interrupt(notice.received_ns)
+            elif notice.kind is NoticeKind.CLOSED and notice.symbol is None:
+                self._leave(symbol, notice.received_ns, out)
             elif notice.kind is NoticeKind.OPENED and notice.symbol is None:
                 self._begin_anew(symbol, notice.received_ns, out)
 
@@ -253,31 +247,44 @@ class Pipeline:
         if symbol.last_id is None or not self.config.waits_for_backfill:
             return
         if waiting is None:
-            self._interrupt(symbol, symbol.last_event_ns)
+            symbol.interrupt(symbol.last_event_ns)
             waiting = self._wait(symbol, symbol.last_id)
         self._let_go(symbol, waiting, waiting.give_up(notice.first_id, notice.last_id), out)
 
+    def begin_anew(self, last: Trade, now_ns: int) -> list[Output]:
+        """Say that the ingestion window was closed since a symbol's newest trade that was kept."""
+        out: list[Output] = []
+        symbol = self._symbol(last.symbol)
+        symbol.last_event_ns = last.event_ns
+        symbol.interrupt(last.event_ns)
+        self.health.recall(last.symbol, ())  # its ids are counted anew
+        self._begin_anew(symbol, now_ns, out)
+        return out
+
     def _begin_anew(self, symbol: PipelineSymbol, now_ns: int, out: list[Output]) -> None:
         """What traded while the window was closed was left out on purpose."""
+        self._leave(symbol, now_ns, out)
+        symbol.go_on(now_ns, complete=False)
+
+    def _leave(self, symbol: PipelineSymbol, now_ns: int, out: list[Output]) -> None:
+        """The ingestion window closes: what waits is taken, and what is open is closed."""
         if symbol.waiting is not None:
             self._let_go(symbol, symbol.waiting, symbol.waiting.release(), out)
-        self._interrupt(symbol, symbol.last_event_ns)
-        symbol.analytics.end_outage(now_ns, filled=False)
-        symbol.interrupted_ns = symbol.held_ns = symbol.last_id = symbol.waiting = None
+        out += [BarOutput(symbol.venue, bar) for bar in symbol.leave(now_ns)]
 
     def _take_changes(self, changes: Iterable[StateChange], out: list[Output]) -> None:
         for change in changes:
             out.append(change)
             symbol = self._symbols.get(change.symbol)
             if symbol is not None and change.state is SymbolState.STALE:
-                self._interrupt(symbol, symbol.last_event_ns)
+                symbol.interrupt(symbol.last_event_ns)
 
     def _pass_time(self, received_ns: int, out: list[Output]) -> None:
         paused = self.received_ns and received_ns - self.received_ns > self.config.pause_ns
         self.received_ns = received_ns
         if paused:
             for symbol in self._symbols.values():
-                self._interrupt(symbol, symbol.last_event_ns)
+                symbol.interrupt(symbol.last_event_ns)
         if received_ns >= self._due_ns:
             self._tell(received_ns, out)
 
@@ -293,17 +300,9 @@ class Pipeline:
             known_ns = moment_ns - self.health.frozen_after_ns(analytics.symbol)
             if known_ns >= analytics.due_ns and not self._is_held(symbol, received_ns, out):
                 self._close(symbol, known_ns, out)
-            if self._is_due(symbol, moment_ns) and (metrics := analytics.metrics()):
+            if symbol.is_due(config, moment_ns) and (metrics := analytics.metrics()):
                 symbol.changes, symbol.told_ns = 0, moment_ns
                 out.append(MetricsOutput(symbol.venue, metrics))
-
-    def _is_due(self, symbol: PipelineSymbol, moment_ns: int) -> bool:
-        config, waited_ns = self.config, moment_ns - symbol.told_ns
-        return (
-            symbol.changes >= config.publish_trades
-            or waited_ns >= config.publish_quiet_ns
-            or (symbol.changes > 0 and waited_ns >= config.publish_slow_ns)
-        )
 
     def _is_held(self, symbol: PipelineSymbol, received_ns: int, out: list[Output]) -> bool:
         """Whether a symbol's time stands still, because what is missing is being fetched."""

@@ -76,6 +76,15 @@ class Schedule:
                 return at_s * SECOND_NS
         return None
 
+    def last_change_ns(self, now_ns: int) -> int | None:
+        """The last time up to ``now_ns`` at which it opened or closed; None if it never did."""
+        now_s = now_ns // SECOND_NS
+        edges = set(self._edges(now_s - (_HORIZON_DAYS - 2) * 86_400)) if self.is_enabled else ()
+        for at_s in sorted(edges, reverse=True):
+            if at_s <= now_s and self._shows_open(at_s) != self._shows_open(at_s - 1):
+                return at_s * SECOND_NS
+        return None
+
     def _shows_open(self, at_s: int) -> bool:
         clock = self._clock(at_s)
         minute = clock.hour * 60 + clock.minute

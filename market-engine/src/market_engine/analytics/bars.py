@@ -75,7 +75,9 @@ class BarSeries:
         self._averages = averages
         self._open: dict[int, _Open] = {}
         self._start_ns = _NEVER  # of the bar that closes next
-        self._closed_ns = -1  # the end of the newest that was closed: nothing opens before it
+        self._closed_ns = -1  # nothing opens before it
+        self._ended_ns = -1  # the end of the newest that was closed
+        self._begins_ns = 0  # no bar without trades lies before it
         self._carried_nano: int | None = None  # its price, while bars without trades follow on it
 
     def add(self, key: int, price_nano: int, qty_nano: int) -> None:
@@ -98,7 +100,7 @@ class BarSeries:
         closed = []
         while clock_ns >= self.due_ns:
             bar = self._open.pop(self._start_ns, None)
-            if bar is None and not self._open and self._silent_bars(clock_ns) > EMPTY_BARS_MAX:
+            if bar is None and not self._open and self._is_over(clock_ns):
                 self._begin_anew()
             else:
                 closed.append(self._close_next(bar))
@@ -117,10 +119,22 @@ class BarSeries:
         self._close_next_at(candle.open_ns)
         return closed + self.close(self.due_ns)
 
+    def end(self, until_ns: int) -> list[Bar]:
+        """Close what ended by a moment, and whatever else is open; what follows begins anew."""
+        ends_ns = [start_ns + self.span_ns for start_ns in self._open]
+        closed = self.close(max([until_ns, *ends_ns]) + self._grace_ns)
+        self._begin_anew()
+        return closed
+
+    def begin_at(self, begins_ns: int) -> None:
+        """Say that nobody watched right before a moment: no bar without trades is made for it."""
+        self._begins_ns = begins_ns
+
     def resume(self, bar: Bar) -> None:
         """Go on after a bar that was kept; give them oldest first."""
+        self._follow(bar.start_ns)
         self._carried_nano = bar.close_nano
-        self._closed_ns = bar.start_ns + bar.span_ns
+        self._closed_ns = self._ended_ns = bar.start_ns + bar.span_ns
         self._close_next_at(self._closed_ns)
         self._averages.resume(bar.close_nano, bar.volume_nano, bar.averages)
 
@@ -128,20 +142,27 @@ class BarSeries:
         self._start_ns = start_ns
         self.due_ns = start_ns + self.span_ns + self._grace_ns
 
-    def _silent_bars(self, clock_ns: int) -> int:
-        return (clock_ns - self.due_ns) // self.span_ns + 1
+    def _is_over(self, clock_ns: int) -> bool:
+        """Whether the silence up to now is not to be filled with bars."""
+        silent_bars = (clock_ns - self.due_ns) // self.span_ns + 1
+        return silent_bars > EMPTY_BARS_MAX or self._start_ns < self._begins_ns <= clock_ns
 
     def _begin_anew(self) -> None:
         self._carried_nano = None
         self._start_ns = self.due_ns = _NEVER
-        self._averages.reset()
+
+    def _follow(self, start_ns: int) -> None:
+        """Averages are over bars that follow on each other; the same live and after a restart."""
+        if start_ns != self._ended_ns:
+            self._averages.reset()
 
     def _close_next(self, bar: _Open | None) -> Bar:
         start_ns = self._start_ns
         if bar is None:
             bar = _Open(0, self._carried_nano or 0)
+        self._follow(start_ns)
         self._carried_nano = bar.close_nano
-        self._closed_ns = start_ns + self.span_ns
+        self._closed_ns = self._ended_ns = start_ns + self.span_ns
         self._close_next_at(self._closed_ns)
         return Bar(
             start_ns,

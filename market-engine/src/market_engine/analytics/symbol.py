@@ -133,11 +133,18 @@ class SymbolAnalytics:
         """Close the bars that are due when the events up to a moment are known, oldest first."""
         return self._closed(self._bars.close(known_ns))
 
+    def end_bars(self, until_ns: int) -> list[ClosedBar]:
+        """Close what ended by a moment, and whatever else is open; what follows begins anew."""
+        return self._closed(self._bars.end(until_ns))
+
+    def begin_bars_at(self, begins_ns: int) -> None:
+        """Say that nobody watched right before a moment: no bar without trades is made for it."""
+        self._bars.begin_at(begins_ns)
+
     def resume(self, bar: Bar) -> None:
         """Go on after a bar that was kept; give them oldest first, before any trade."""
         self._bars.resume(bar)
-        self._bar_session.add(bar.start_ns, bar.notional, bar.volume_nano)
-        self._newest_bar = bar
+        self._take_bar(bar)
 
     def resume_session(self, event_ns: int, notional: int, qty_nano: int) -> None:
         """Go on after Σpq and Σq of a session's trades that are older than those that follow."""
@@ -200,8 +207,11 @@ class SymbolAnalytics:
 
     def _bar_metrics(self, bar: Bar) -> SymbolMetrics:
         """The session's price is that of its closed bars, so that it is the same for ever."""
-        self._newest_bar = bar
-        if bar.notional or not bar.volume_nano:
-            self._bar_session.add(bar.start_ns, bar.notional, bar.volume_nano)
+        self._take_bar(bar)
         session_vwap = self._bar_session.value(bar.start_ns)
         return self._metrics(bar.start_ns + bar.span_ns, bar.close_nano, session_vwap, bar)
+
+    def _take_bar(self, bar: Bar) -> None:
+        self._newest_bar = bar
+        if bar.notional or not bar.volume_nano:  # a venue's candle does not say Σpq
+            self._bar_session.add(bar.start_ns, bar.notional, bar.volume_nano)

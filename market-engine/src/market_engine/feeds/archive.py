@@ -17,10 +17,13 @@ from typing import Final, Literal, get_args
 from market_engine.decimals import to_nano
 from market_engine.errors import FileError, RejectedError, RejectReason
 from market_engine.events import MS_NS, US_NS, Candle, Rejected, Side, Trade
+from market_engine.feeds.jumps import JUMP_DETAIL, Jumps
 from market_engine.feeds.lines import Flaw, LineFile
 
 ArchiveKind = Literal["trades", "aggTrades", "klines"]
 ArchiveEvent = Trade | Candle | Rejected
+_Row = tuple[int, bytes | Flaw, Trade | Candle | RejectedError]
+"""The number of a line counted from where the reading began, the line, and what it is."""
 
 SNIFF_LINES_MAX: Final = 100
 """So many lines are looked at to tell the kind; then it has to be said."""
@@ -78,21 +81,19 @@ class ArchiveFile:
     def rows(self, from_ns: int = 0) -> Iterator[ArchiveEvent]:
         """Every row from a time on, in the order of the file, with ``received_ns`` the event's.
 
-        A candle was received when it closed: nobody knew it before. A bad row is a Rejected that
-        names its line, with the time of the row before it; the reading goes on.
+        A candle was received when it closed: nobody knew it before. A bad row, and one whose time
+        is ahead of both its neighbours by more than an hour, is a Rejected that names its line,
+        with the time of the row before it; the reading goes on.
         """
         offset = self._lines.place(0, from_ns, self._time_of) if from_ns else 0
         last_ns, lines_before, is_wanted = from_ns, 0 if not offset else -1, not from_ns
-        for number, line in enumerate(self._lines.read(offset), 1):
-            try:
-                event = self._event(line)
-            except RejectedError as error:
+        for number, line, event in self._judged(offset):
+            if isinstance(event, RejectedError):
                 if is_wanted and not (number == 1 and not offset and _is_header(line)):
                     if lines_before < 0:
                         lines_before = self._lines.lines_before(offset)
-                    yield self._rejected(error, line, lines_before + number, last_ns)
-                continue
-            if event is not None and (is_wanted or event.received_ns >= from_ns):
+                    yield self._rejected(event, line, lines_before + number, last_ns)
+            elif is_wanted or event.received_ns >= from_ns:
                 is_wanted, last_ns = True, event.received_ns
                 yield event
 
@@ -110,6 +111,29 @@ class ArchiveFile:
     def last_ns(self) -> int:
         """The highest time near the end; what is compressed is read through for it."""
         return max(self.first_ns, self._lines.last_ns(0, self._time_of) or 0)
+
+    def _judged(self, offset: int) -> Iterator[_Row]:
+        """Every row from an offset on, or what is wrong with it."""
+        jumps: Jumps[_Row] = Jumps()
+        newest_ns = 0
+        for number, line in enumerate(self._lines.read(offset), 1):
+            try:
+                event = self._event(line)
+            except RejectedError as error:
+                yield from _sound(jumps.follow((number, line, error)))
+                continue
+            if event is None:
+                continue
+            at_ns = event.received_ns
+            if at_ns <= jumps.limit_ns:
+                newest_ns = max(newest_ns, at_ns)
+                yield number, line, event
+                continue
+            for row in _sound(jumps.take(at_ns, newest_ns, (number, line, event))):
+                if not isinstance(row[2], RejectedError):
+                    newest_ns = max(newest_ns, row[2].received_ns)
+                yield row
+        yield from _sound(jumps.rest())
 
     def _event(self, line: bytes | Flaw) -> Trade | Candle | None:
         """None for a blank line; raises RejectedError."""
@@ -166,6 +190,11 @@ def read_archive(
     """
     files = [ArchiveFile(path, symbol=symbol, kind=kind) for path in paths]
     return (event for file in files for event in file.rows())
+
+
+def _sound(judged: list[tuple[_Row, bool]]) -> Iterator[_Row]:
+    for row, is_wrong in judged:
+        yield (*row[:2], RejectedError(RejectReason.TIME, JUMP_DETAIL)) if is_wrong else row
 
 
 def _trade(file: ArchiveFile, cells: list[str]) -> Trade:

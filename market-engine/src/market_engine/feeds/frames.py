@@ -17,6 +17,7 @@ import msgspec
 from market_engine.decimals import to_nano
 from market_engine.errors import FileError, RejectedError, RejectReason
 from market_engine.events import Rejected
+from market_engine.feeds.jumps import JUMP_DETAIL, Jumps
 from market_engine.feeds.lines import Flaw, LineFile
 
 EARLIEST_NS: Final = 1_230_768_000 * 10**9
@@ -28,6 +29,8 @@ _TIME_LENGTH: Final = len("1633998512.063356900")
 
 Received = tuple[int, bytes]
 """When a frame was received, in ns, and the frame."""
+_Line = tuple[Received | RejectedError, bytes | Flaw, int]
+"""A frame or what is wrong with it, its line, and the number of that."""
 
 
 def parse_time(text: bytes) -> int:
@@ -89,11 +92,13 @@ class FramesFile:
     def frames(self, from_ns: int = 0) -> Iterator[Received | Rejected]:
         """Every frame received at or after a time, in order, read as they are asked for.
 
-        What is no frame (no time, a time that falls back, not UTF-8, cut short) comes as a Rejected
-        that names the line, with the time of the frame before it; the reading goes on.
+        What is no frame (no time, a time that falls back, or that is ahead of both its neighbours
+        by more than an hour, not UTF-8, cut short) comes as a Rejected that names the line, with
+        the time of the frame before it; the reading goes on.
         """
         offset = self.seek(from_ns) if self.is_plain and from_ns else self._start
-        yield from _Reading(self._lines, offset, from_ns or self.connected_at_ns).frames(from_ns)
+        since_ns = self.connected_at_ns if offset == self._start else 0
+        yield from _Reading(self._lines, offset, since_ns, from_ns).frames()
 
     def seek(self, received_ns: int) -> int:
         """A byte offset from which reading finds each frame received at or after a time.
@@ -125,42 +130,76 @@ class FramesFile:
 class _Reading:
     """One pass over the lines from an offset on."""
 
-    def __init__(self, lines: LineFile, offset: int, since_ns: int) -> None:
+    def __init__(self, lines: LineFile, offset: int, since_ns: int, from_ns: int) -> None:
         self._lines = lines
         self._offset = offset
-        self._last_ns = since_ns
-        self._number = 0
+        self._from_ns = from_ns
+        self._newest_ns = since_ns
+        """The highest time up to the last that was judged, before the first frame wanted, too."""
+        self._last_ns = 0
+        """Of the last frame given."""
+        self._jumps: Jumps[_Line] = Jumps()
         self._lines_before: int | None = None
 
-    def frames(self, from_ns: int) -> Iterator[Received | Rejected]:
+    def frames(self) -> Iterator[Received | Rejected]:
         """What is wrong before the first frame wanted is not told: it belongs to what is before."""
-        last_ns = 0
+        last_ns, limit_ns = 0, -1
         source = self._lines.read(self._offset)
         if not self._lines.is_plain:
             next(source, None)  # line 1: only a plain file is begun after it
-        for self._number, line in enumerate(source, 1):
+        for number, line in enumerate(source, 1):
             try:
                 item = _parse(line)
-                if item is None or (item[0] < from_ns and not last_ns):
-                    continue
-                if item[0] < last_ns:
-                    detail = "its time is before that of the frame before it"
-                    raise RejectedError(RejectReason.TIME, detail)
             except RejectedError as error:
-                if last_ns or not from_ns:
-                    yield self._rejected(error, line)
+                yield from self._given(self._jumps.follow((error, line, number)))
+                last_ns = self._last_ns
                 continue
-            self._last_ns = last_ns = item[0]
-            yield item
+            if item is None:
+                continue
+            if last_ns <= item[0] <= limit_ns:
+                self._last_ns = last_ns = item[0]
+                yield item
+                continue
+            self._newest_ns = max(self._newest_ns, last_ns)
+            judged = self._jumps.take(item[0], self._newest_ns, (item, line, number))
+            yield from self._given(judged)
+            last_ns = self._last_ns
+            limit_ns = self._jumps.limit_ns if last_ns else -1
+        yield from self._given(self._jumps.rest())
 
-    def _rejected(self, error: RejectedError, line: bytes | Flaw) -> Rejected:
+    def _given(self, judged: list[tuple[_Line, bool]]) -> Iterator[Received | Rejected]:
+        """The long way, for what is not plainly the next."""
+        for (item, line, number), is_wrong in judged:
+            if isinstance(item, RejectedError):
+                yield from self._rejected(item, line, number)
+            elif is_wrong:
+                yield from self._rejected(_wrong(JUMP_DETAIL), line, number)
+            elif item[0] < self._last_ns:
+                detail = "its time is before that of the frame before it"
+                yield from self._rejected(_wrong(detail), line, number)
+            else:
+                self._newest_ns = max(self._newest_ns, item[0])
+                if self._last_ns or item[0] >= self._from_ns:
+                    self._last_ns = item[0]
+                    yield item
+
+    def _rejected(
+        self, error: RejectedError, line: bytes | Flaw, number: int
+    ) -> Iterator[Rejected]:
+        if self._from_ns and not self._last_ns:
+            return
         if self._lines_before is None:
             is_plain = self._lines.is_plain
             self._lines_before = self._lines.lines_before(self._offset) if is_plain else 1
-        where = f"{self._lines.path.name[:80]}, line {self._lines_before + self._number:,}"
+        where = f"{self._lines.path.name[:80]}, line {self._lines_before + number:,}"
         raw = line.raw if isinstance(line, Flaw) else line
         text = raw[:RAW_MAX].decode(errors="replace").rstrip()
-        return Rejected(error.reason, f"{where}: {error.detail}"[:200], self._last_ns, raw=text)
+        at_ns = self._last_ns or self._newest_ns
+        yield Rejected(error.reason, f"{where}: {error.detail}"[:200], at_ns, raw=text)
+
+
+def _wrong(detail: str) -> RejectedError:
+    return RejectedError(RejectReason.TIME, detail)
 
 
 def _parse(line: bytes | Flaw) -> Received | None:

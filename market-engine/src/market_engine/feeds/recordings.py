@@ -40,7 +40,7 @@ class Recording:
 
     Where one begins before the one before it ended, its events keep their own time and get the
     receipt time that was reached, so that receipt never falls. Raises FileError for a file that
-    cannot be read, one without a time, and files in the wrong order.
+    cannot be read, one without a time, files in the wrong order, and files of several venues.
     """
 
     def __init__(
@@ -58,6 +58,11 @@ class Recording:
                 raise FileError(
                     f"{after.path} begins before {before.path}: give the files in order of time"
                 )
+            if _venue_of(after) != _venue_of(before):
+                raise FileError(
+                    f"{after.path} is of the venue {_venue_of(after)} and {before.path} of "
+                    f"{_venue_of(before)}, whose ids are another series: give them one by one"
+                )
         self._parser = parser or BinanceParser(self.venue)
 
     @property
@@ -72,9 +77,8 @@ class Recording:
 
     @property
     def venue(self) -> str:
-        """Whose ids they are: of the first file, as ``venue_of`` says, or as the archive does."""
-        first = self._files[0]
-        return first.venue if isinstance(first, ArchiveFile) else venue_of(first.address)
+        """Whose ids they are: of every file, as ``venue_of`` says, or as the archive does."""
+        return _venue_of(self._files[0])
 
     @property
     def symbols(self) -> tuple[str, ...]:
@@ -86,6 +90,10 @@ class Recording:
             else:
                 found.update(name.upper() for name in _STREAM.findall(file.address))
         return tuple(sorted(found))
+
+    def paths_at(self, received_ns: int) -> list[Path]:
+        """The files that may hold what came at a time: of files that overlap several."""
+        return [file.path for file in self._files if file.first_ns <= received_ns <= file.last_ns]
 
     def steps(self, from_ns: int = 0) -> Iterator[Step]:
         """Everything from a time on, with a Tick for each whole second before which nothing came.
@@ -138,6 +146,10 @@ def venue_of(address: str) -> str:
     if scheme == "simulated":
         return "simulated"
     return "binance-futures" if host.startswith("fstream.") else "binance"
+
+
+def _venue_of(file: FramesFile | ArchiveFile) -> str:
+    return file.venue if isinstance(file, ArchiveFile) else venue_of(file.address)
 
 
 def _opened(path: Path, archive: ArchiveOptions) -> FramesFile | ArchiveFile:

@@ -103,6 +103,10 @@ class ReplayFeed:
         """Those that the files name."""
         return self._recording.symbols
 
+    def paths_at(self, received_ns: int) -> list[Path]:
+        """The files that may hold what came at a time: of files that overlap several."""
+        return self._recording.paths_at(received_ns)
+
     def run(self, emit: Emit) -> None:
         """Give everything from the start, or from the last seek; again if called again.
 

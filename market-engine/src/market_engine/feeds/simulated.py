@@ -86,9 +86,14 @@ class SimulatedFeed:
         self._is_cut = False
 
     def run(self, emit: Emit) -> None:
-        """Give what is due every 20 ms, and a Tick each second, until it is stopped."""
+        """Give what is due every 20 ms, and a Tick each second, until it is stopped.
+
+        Raises SettingsError where the trades that were kept are of another market than the one
+        that the anchor says.
+        """
         now_ns = self._now()
         self._market = self._make_market(now_ns)
+        self._check_ids(now_ns)
         self._line = FaultLine(self.symbols, self._market.encode)
         emit([Notice(NoticeKind.CONNECTED, now_ns)])
         self._catch_up(emit, now_ns)
@@ -135,6 +140,18 @@ class SimulatedFeed:
                 first_ids=first_ids if anchor_ns is None else {},
             )
         )
+
+    def _check_ids(self, now_ns: int) -> None:
+        """What this market gave cannot be ahead of it, but by as much as a clock was set back."""
+        for symbol in self.symbols:
+            last_id = self._last_ids.get(symbol, 0)
+            next_id = self._market.next_id(symbol, now_ns + SLEPT_NS_MAX)
+            if last_id >= max(next_id, self._market.config.first_ids.get(symbol, 1)):
+                raise SettingsError(
+                    f"the database holds trade {last_id:,} of {symbol}, and the market that began "
+                    f"at MARKET_SIMULATED_ANCHOR_MS is only at {next_id - 1:,}: name another "
+                    "MARKET_DATABASE_URL, or set the anchor and MARKET_SIMULATED_RATE as they were"
+                )
 
     def _now(self) -> int:
         """The time, which never falls back here, whatever becomes of the clock."""

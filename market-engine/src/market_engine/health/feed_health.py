@@ -30,6 +30,7 @@ from market_engine.health.faults import (
     SymbolHealthView,
     Verdict,
 )
+from market_engine.health.ids import Stretch
 from market_engine.health.symbol_health import NEVER_NS, Found, SymbolHealth
 
 LOOK_NS: Final = SECOND_NS
@@ -92,6 +93,14 @@ class FeedHealth:
         """How long a silence of this symbol must be before it counts as frozen."""
         health = self._symbols.get(symbol)
         return health.frozen_after_ns if health else int(self._config.stale_s_max * SECOND_NS)
+
+    def recall(self, symbol: str, holes: Iterable[Stretch]) -> None:
+        """Say which ids below the last that was kept are missing, oldest first; before any event.
+
+        They count as missing until they come.
+        """
+        if health := self._symbols.get(symbol) or self._watch(symbol, self._venue):
+            health.recall(holes)
 
     def snapshot(self) -> tuple[SymbolHealthView, ...]:
         """Every symbol that is watched, in the order of their names."""

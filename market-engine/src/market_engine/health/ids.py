@@ -6,12 +6,16 @@ Kept are the last id and the stretches below it that are missing, never the ids 
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left
+from collections.abc import Iterable
 from enum import Enum
 
 HOLES_MAX = 1_024
 """So many stretches are remembered as missing; beyond that the oldest is given up: what comes of it
 later counts as a duplicate."""
+
+Stretch = tuple[int, int]
+"""Ids from the first to the last, both included."""
 
 
 class Arrival(Enum):
@@ -29,14 +33,19 @@ class Arrival(Enum):
 
 
 class IdLedger:
-    """The ids of one symbol; ``last`` is the highest that came, or was kept from before."""
+    """The ids of one symbol; ``last`` is the highest that came, or was kept from before.
 
-    __slots__ = ("_ends", "_starts", "given_up", "last")
+    ``holes`` are what was missing below it then, oldest first. One thread takes ids; any may read:
+    each change is one step, so that nobody sees half of it.
+    """
 
-    def __init__(self, last: int | None = None) -> None:
+    __slots__ = ("_holes", "given_up", "last", "missing_count")
+
+    def __init__(self, last: int | None = None, holes: Iterable[Stretch] = ()) -> None:
         self.last = last
-        self._starts: list[int] = []
-        self._ends: list[int] = []
+        self._holes = list(holes)[-HOLES_MAX:]
+        self.missing_count = sum(map(_count, self._holes))
+        """How many ids are missing between those that came."""
         self.given_up = 0
         """Ids that were missing and are remembered no more."""
 
@@ -46,51 +55,47 @@ class IdLedger:
         if last is None:
             self.last = trade_id
             if trade_id > 0:  # what is older than the first may still come: none of it came
-                self._starts, self._ends = [0], [trade_id - 1]
+                self._holes = [(0, trade_id - 1)]
             return Arrival.FIRST
         if trade_id == last + 1:
             self.last = trade_id
             return Arrival.NEXT
         if trade_id > last:
-            self._add(last + 1, trade_id - 1)
+            self._replace(len(self._holes), [], [(last + 1, trade_id - 1)])
             self.last = trade_id
             return Arrival.AHEAD
         return self._fill(trade_id)
 
-    def missing(self) -> list[tuple[int, int]]:
-        """The stretches that are missing between ids that came, first to last, both included."""
-        holes = list(zip(self._starts, self._ends, strict=True))
+    def missing(self) -> list[Stretch]:
+        """The stretches that are missing between ids that came, oldest first."""
+        holes = self._holes[:]
         return holes[1:] if holes and holes[0][0] == 0 else holes
 
     @property
     def has_missing(self) -> bool:
         """Whether ``missing`` would say anything; O(1)."""
-        return len(self._starts) > (self._starts[:1] == [0])
-
-    @property
-    def missing_count(self) -> int:
-        """How many ids are missing; O(stretches)."""
-        return sum(last - first + 1 for first, last in self.missing())
-
-    def _add(self, first: int, last: int) -> None:
-        self._starts.append(first)
-        self._ends.append(last)
-        self._keep_limit()
-
-    def _keep_limit(self) -> None:
-        if len(self._starts) > HOLES_MAX:
-            self.given_up += self._ends[0] - self._starts[0] + 1 if self._starts[0] else 0
-            del self._starts[0], self._ends[0]
+        return self.missing_count > 0
 
     def _fill(self, trade_id: int) -> Arrival:
-        place = bisect_right(self._starts, trade_id) - 1
-        if place < 0 or trade_id > self._ends[place]:
+        place = bisect_left(self._holes, (trade_id + 1,)) - 1
+        if place < 0 or trade_id > self._holes[place][1]:
             return Arrival.DUPLICATE
-        first, last = self._starts[place], self._ends[place]
-        del self._starts[place], self._ends[place]
-        for start, end in ((trade_id + 1, last), (first, trade_id - 1)):
-            if start <= end:
-                self._starts.insert(place, start)
-                self._ends.insert(place, end)
-        self._keep_limit()  # an id from within a stretch makes two of it
+        first, last = self._holes[place]
+        parts = ((first, trade_id - 1), (trade_id + 1, last))
+        self._replace(place, [(first, last)], [part for part in parts if part[0] <= part[1]])
         return Arrival.FILLING
+
+    def _replace(self, place: int, old: list[Stretch], new: list[Stretch]) -> None:
+        self._holes[place : place + len(old)] = new
+        change = sum(map(_count, new)) - sum(map(_count, old))
+        if len(self._holes) > HOLES_MAX:
+            given_up = _count(self._holes.pop(0))
+            self.given_up += given_up
+            change -= given_up
+        self.missing_count += change
+
+
+def _count(hole: Stretch) -> int:
+    """How many ids; 0 for what is older than the first that came: nobody says that it exists."""
+    first, last = hole
+    return last - first + 1 if first else 0

@@ -6,6 +6,7 @@ Time is what events say of their receipt. It must not know other symbols, the fe
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Iterable
 from typing import Final
 
 from market_engine.events import SECOND_NS, Trade
@@ -18,7 +19,7 @@ from market_engine.health.faults import (
     SymbolHealthView,
     SymbolState,
 )
-from market_engine.health.ids import Arrival, IdLedger
+from market_engine.health.ids import Arrival, IdLedger, Stretch
 from market_engine.health.rhythm import Rhythm
 from market_engine.health.unit_watch import UnitWatch
 
@@ -94,6 +95,10 @@ class SymbolHealth:
         self._lag_sum_ns += lag_ns
         self._lag_counts[bisect_left(LAG_BOUNDS_NS, lag_ns)] += 1
         return True
+
+    def recall(self, holes: Iterable[Stretch]) -> None:
+        """Say which ids below the last that was kept are missing, oldest first."""
+        self._ids = IdLedger(self._ids.last, holes)
 
     def look(self, received_ns: int) -> None:
         """Note that it is ``received_ns``: name silence, and what waited to be named."""

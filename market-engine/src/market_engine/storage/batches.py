@@ -16,6 +16,7 @@ from market_engine.decimals import from_nano
 from market_engine.events import Candle, Trade
 from market_engine.health.faults import Fault
 from market_engine.storage import tables
+from market_engine.storage.conflicts import count_conflicts
 from market_engine.storage.database import Database, RowError
 from market_engine.storage.rows import DETAIL_LENGTH_MAX, BarRow, FaultRow
 from market_engine.storage.trade_rows import Listing, Row, row_of
@@ -29,11 +30,14 @@ class Written(msgspec.Struct, frozen=True, gc=False):
     trades: int = 0
     candles: int = 0
     bars: int = 0
+    """Without those that were left alone."""
     faults: int = 0
     duplicates: int = 0
     """Trades and faults that were there already."""
     ignored: int = 0
     """Of a kind that is not stored."""
+    conflicts: int = 0
+    """Of the duplicates, trades whose id is there with another time or price."""
 
     def plus(self, other: Written) -> Written:
         """Both together."""
@@ -46,12 +50,20 @@ class BatchWriter:
 
     A trade with an id is stored once, whatever comes later with that id. A trade without one is
     told from its equals by ``received_ns`` and its message's offset: all are kept, and the same
-    message written again is still one row. Bars and candles written again replace. ``kinds`` says
-    what a symbol is when it is seen for the first time, such as ``crypto``.
+    message written again is still one row. Bars and candles written again replace, but bars only if
+    ``replaces_bars``. ``kinds`` says what a symbol is when it is seen for the first time, such as
+    ``crypto``.
     """
 
-    def __init__(self, database: Database, kinds: Mapping[Listing, str] | None = None) -> None:
+    def __init__(
+        self,
+        database: Database,
+        kinds: Mapping[Listing, str] | None = None,
+        *,
+        replaces_bars: bool = True,
+    ) -> None:
         self._database = database
+        self._replaces_bars = replaces_bars
         self._kinds = kinds or {}
         self._ids: dict[Listing, int] = {}
 
@@ -69,15 +81,21 @@ class BatchWriter:
         with database.writing() as connection:
             trades = database.insert(connection, tables.trades, rows.trades, replace=False)
             database.insert(connection, tables.candles, rows.candles, replace=True)
-            database.insert(connection, tables.aggregated_metrics, rows.bars, replace=True)
+            table, replaces = tables.aggregated_metrics, self._replaces_bars
+            bars = database.insert(connection, table, rows.bars, replace=replaces)
             faults = database.insert(connection, tables.faults, rows.faults, replace=False)
+            conflicts = 0
+            if trades < len(rows.trades):
+                some = (trade for trade, _ in sorted_.trades)
+                conflicts = count_conflicts(connection, some, self._ids)
         return Written(
             trades=trades,
             candles=len(rows.candles),
-            bars=len(rows.bars),
+            bars=bars,
             faults=faults,
             duplicates=len(rows.trades) - trades + len(rows.faults) - faults,
             ignored=sorted_.ignored,
+            conflicts=conflicts,
         )
 
     def _rows(self, values: _Sorted) -> _Rows:

@@ -135,16 +135,31 @@ class MarketStore:
         )
         return [trade for trade, _ in self._trades(venue, symbol, statement)]
 
-    def latest_trades(self, venue: str, symbol: str, count: int) -> list[Trade]:
-        """The last ``count`` that happened, oldest first."""
+    def latest_trades(
+        self, venue: str, symbol: str, count: int, to_ns: int = TIME_NS_MAX
+    ) -> list[Trade]:
+        """The last ``count`` that happened before ``to_ns``, oldest first."""
         newest = [column.desc() for column in Order.EVENT.value]
-        statement = select(trades).order_by(*newest).limit(min(count, ROWS_MAX))
+        statement = _in_range(0, to_ns).order_by(*newest).limit(min(count, ROWS_MAX))
         return [trade for trade, _ in reversed(self._trades(venue, symbol, statement))]
+
+    def first_id(self, venue: str, symbol: str, from_ns: int) -> int | None:
+        """The lowest id of the trades that happened at ``from_ns`` or later.
+
+        None where there is none, or one of them has no id. Looks at each of them.
+        """
+        lowest = func.min(trades.c.trade_key + 0)  # a bare key would be looked for among all ids
+        with self._database.reading() as connection:
+            symbol_id = self._symbol_id(connection, venue, symbol)
+            found: int | None = connection.scalar(
+                select(lowest).where(trades.c.symbol_id == symbol_id, trades.c.event_ns >= from_ns)
+            )
+        return None if found is None or found < 0 else found
 
     def id_gaps(
         self, venue: str, symbol: str, first_id: int = 0, limit: int = 1_000
     ) -> list[IdGap]:
-        """The first ``limit`` stretches of ids that are missing between stored ones, in order.
+        """The last ``limit`` stretches of ids that are missing between stored ones, in order.
 
         Looks at every id from ``first_id`` on.
         """
@@ -159,10 +174,10 @@ class MarketStore:
             gaps = (
                 select(pairs.c.trade_key + 1, pairs.c.next - 1)
                 .where(pairs.c.next > pairs.c.trade_key + 1)
-                .order_by(pairs.c.trade_key)
+                .order_by(pairs.c.trade_key.desc())
                 .limit(min(limit, ROWS_MAX))
             )
-            return [IdGap(*row) for row in connection.execute(gaps)]
+            return [IdGap(*row) for row in connection.execute(gaps)][::-1]
 
     def bars(
         self,
