@@ -92,7 +92,7 @@ format: install ## mend what lint and format can mend
 ## measure
 
 BENCHMARK := @$(BIN)/python -m trading_app.benchmark
-.PHONY: benchmark benchmark-burst benchmark-sustained benchmark-profile benchmark-peers benchmark-receiving benchmark-compare soak benchmark-market soak-market
+.PHONY: benchmark benchmark-burst benchmark-sustained benchmark-profile benchmark-peers benchmark-receiving benchmark-compare soak benchmark-market benchmark-paper soak-market
 benchmark: install ## what telemetry costs a bot, against its peers, in about two minutes: table, JSON, HTML report
 	$(BENCHMARK) suite $(ARGS)
 benchmark-burst: install ## only 100,000 trades at once, beside as many bare sends
@@ -112,5 +112,7 @@ soak: install ## ten minutes at 10,000 trades a second: does anything grow?
 	@$(BIN)/python tools/soak.py $(ARGS)
 benchmark-market: install ## how fast a recorded day goes through parser, analytics and storage (ARGS=--profile)
 	@$(BIN)/python tools/market_benchmark.py $(ARGS)
+benchmark-paper: install ## how soon a paper order is taken after a tick, and what the desk costs a replay (ARGS=--profile)
+	@$(BIN)/python tools/paper_benchmark.py $(ARGS)
 soak-market: install ## ten minutes at 10,000 market events a second: all stored, nothing grows, nothing late?
 	@$(BIN)/python tools/market_soak.py $(ARGS)

@@ -54,7 +54,7 @@ class Target:
 def substitute(expression: str, **chosen: str) -> str:
     """Do what Grafana does with its variables."""
     expression = expression.replace("$__rate_interval", RATE_INTERVAL)
-    for name in ("job", "instance", "symbol", "publisher", "test"):
+    for name in ("job", "instance", "symbol", "publisher", "portfolio", "test"):
         expression = expression.replace(f"${name}", chosen.get(name, ".+"))
     return expression
 

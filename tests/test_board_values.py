@@ -373,8 +373,10 @@ def last_heard_s(world: World, source: Source) -> tuple[float, float]:
 
 
 LAST_HEARD = "pipeline-health / Publishers / Last heard"
-TARGETS = {target.name: target for target in targets() if target.board != "market-data"}
-"""Of the boards of sidecars; that of the market engine is proven in test_market_board.py."""
+OF_ENGINES = {"market-data", "paper-desk"}
+TARGETS = {target.name: target for target in targets() if target.board not in OF_ENGINES}
+"""Of the boards of sidecars; those of the engine are proven in test_market_board.py and
+test_paper_board.py."""
 VALUED = [target for target in TARGETS.values() if target.board != "alerts"]
 
 
@@ -834,7 +836,7 @@ def test_the_annotations_mark_starts_and_alerts(world):
 def test_the_variables_offer_what_there_is(world):
     offered = {}
     for board in BOARDS.values():
-        if board["uid"] == "market-data":
+        if board["uid"] in OF_ENGINES:
             continue
         for each in board["templating"]["list"]:
             if each["type"] == "query":

@@ -20,8 +20,13 @@ from trading_app import palette
 
 TARGETS = targets()
 JOBS = ["metrics-sidecar", "market-engine"]
-OTHER_JOB = dict.fromkeys(BOARDS, "market-engine") | {"market-data": "metrics-sidecar"}
+OTHER_JOB = dict.fromkeys(BOARDS, "market-engine") | {
+    "market-data": "metrics-sidecar",
+    "paper-desk": "metrics-sidecar",
+}
+OF_ALL_JOBS = {"alerts", "paper-desk"}
 OF_THE_SIDECAR = ("telemetry_", "benchmark_", "trades_", "volume_", "last_trade_")
+OURS = {"market-data": ("market_",), "paper-desk": ("portfolio_", *OF_THE_SIDECAR)}
 SOURCE = {"type": "prometheus", "uid": "$datasource"}
 each_board = pytest.mark.parametrize("board", BOARDS)
 each_target = pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.name)
@@ -106,13 +111,16 @@ def test_the_unit_is_that_of_what_is_asked(target):
     (name, *_) = [selector.name for selector in selectors(target.expression())]
     asks_seconds = re.match(r"histogram_quantile|time\(\) -|clamp_min\(time", target.query["expr"])
     dimension = "count"
-    states = r"telemetry_(receiver_up|publisher_open)$|benchmark_status$|market_schedule_open$"
+    states = (
+        r"telemetry_(receiver_up|publisher_open)$|benchmark_status$|market_schedule_open$"
+        r"|portfolio_trading_state$"
+    )
     of_symbols = target.board == "market-data" and target.panel["type"] == "state-timeline"
     if re.match(states, name) or of_symbols or "max_over_time" in str(target):
         dimension = "state"
-    elif re.search(r"busy:rate1m$|volatility_ratio$", name) or target.panel["title"].startswith(
-        "Price against"
-    ):
+    elif re.search(r"busy:rate1m$|(volatility|drawdown)_ratio$", name) or target.panel[
+        "title"
+    ].startswith("Price against"):
         dimension = "ratio"
     elif name.endswith("_bytes"):
         dimension = "bytes"
@@ -195,6 +203,10 @@ def test_a_state_has_one_word_and_one_colour_on_every_board():
         "disconnected": {palette.DANGER_MARK},
         "closed": {palette.MUTED.dark},
         "unknown": {palette.MUTED.dark},
+        "active": {palette.NEUTRAL_MARK},
+        "reducing": {palette.WARNING_MARK},
+        "flattening": {palette.WARNING_MARK},
+        "halted": {palette.DANGER_MARK},
     }
 
 
@@ -239,14 +251,14 @@ def test_what_both_jobs_serve_is_asked_of_the_boards_own_job_only(target):
         elif re.match("up$|process_|python_", selector.name):
             assert own == {OTHER_JOB[target.board]}
         else:
-            ours = ("market_",) if target.board == "market-data" else OF_THE_SIDECAR
+            ours = OURS.get(target.board, OF_THE_SIDECAR)
             assert selector.name.split(":")[-2 if ":" in selector.name else 0].startswith(ours)
 
 
 @each_board
 def test_the_job_of_a_board_is_the_one_that_it_offers(board):
     job = variable(board, "job")
-    if board == "alerts":
+    if board in OF_ALL_JOBS:
         assert (job["current"]["value"], job["query"]) == (["$__all"], "label_values(up, job)")
     else:
         other = OTHER_JOB[board]

@@ -18,10 +18,13 @@ from tests.boards import selectors
 from tests.parts import ROOT, need
 
 INFRA = ROOT / "infra/prometheus"
-FILES = {name: (INFRA / f"rules/{name}.yml").read_text() for name in ("alerts", "market_alerts")}
+NAMES = ("alerts", "market_alerts", "paper_alerts")
+FILES = {name: (INFRA / f"rules/{name}.yml").read_text() for name in NAMES}
 RULES = "".join(FILES.values())
 ALERTS = re.findall(r"- alert: (\w+)", FILES["alerts"])
 MARKET_ALERTS = re.findall(r"- alert: (\w+)", FILES["market_alerts"])
+PAPER_ALERTS = re.findall(r"- alert: (\w+)", FILES["paper_alerts"])
+ALL_ALERTS = ALERTS + MARKET_ALERTS + PAPER_ALERTS
 CASES = {path.name: yaml.safe_load(path.read_text()) for path in INFRA.glob("tests/*.yml")}
 
 
@@ -65,6 +68,7 @@ class Mutation(NamedTuple):
 
 OURS = '{job="metrics-sidecar"}'
 MARKET = '{job="market-engine"}'
+OF_DESK = f'{OURS[:-1]}, publisher="paper-desk"}}'
 UP = f"telemetry_receiver_up{OURS}"
 RECEIVED = f"instance:telemetry_received:known{OURS}"
 LEVELS = (
@@ -86,7 +90,7 @@ def wrong_durations() -> list[Mutation]:
     right_s = {rule["alert"]: int(rule["for"].removesuffix("s")) for rule in rules}
     return [
         Mutation(alert, f"for: {right_s[alert]}s", f"for: {wrong_s}s")
-        for alert in ALERTS + MARKET_ALERTS
+        for alert in ALL_ALERTS
         for wrong_s in (right_s[alert] - 1, right_s[alert] + 1)
         if wrong_s >= 0
     ]
@@ -115,7 +119,7 @@ def wrong_growths(alert: str, name: str, then: str = "\n") -> list[Mutation]:
     ]
 
 
-UNCHANGED = [Mutation(alert, "for:", "for:") for alert in ALERTS + MARKET_ALERTS]
+UNCHANGED = [Mutation(alert, "for:", "for:") for alert in ALL_ALERTS]
 MUTATIONS = [
     *wrong_durations(),
     Mutation("SidecarDown", "== 0", "== 1"),
@@ -251,6 +255,46 @@ MUTATIONS = [
     Mutation("MarketFeedMalformed", "offset 1m", "offset 70s"),
     Mutation("MarketLagHigh", "> 1", "> 0.9"),
     Mutation("MarketLagHigh", "> 1", "> 1.2"),
+    Mutation("PortfolioResidue", "!= 0", "> 0"),
+    Mutation("PortfolioResidue", "!= 0", "< 0"),
+    Mutation("PortfolioResidue", "!= 0", "> 1e-12"),
+    Mutation("PaperDeskNotStored", "> 0", ">= 0"),
+    Mutation("PaperDeskNotStored", "> 0", "> 2"),
+    Mutation("PaperDeskNotStored", "[1m]", "[50s]"),
+    Mutation("PaperDeskNotStored", "[1m]", "[70s]"),
+    Mutation("PaperTelemetryMismatch", "!= on ()", "> on ()"),
+    Mutation("PaperTelemetryMismatch", "!= on ()", "< on ()"),
+    Mutation("PaperTelemetryMismatch", f"fills{MARKET})", f"published{MARKET})"),
+    Mutation("PaperTelemetryMismatch", f"applied_total{OF_DESK}", f"applied_total{OURS}"),
+    Mutation("PaperTelemetryMismatch", f"received_total{OURS}) * 0", f"received_total{OURS}) * 1"),
+    Mutation("PaperTelemetryMismatch", f"or sum (telemetry_received_total{OURS}) * 0", ""),
+    Mutation("PaperTelemetryMismatch", f"portfolio_telemetry_waiting{MARKET}) > 0", "up) > 99"),
+    Mutation(
+        "PaperTelemetryMismatch",
+        f"telemetry_waiting{MARKET}) > 0",
+        f"telemetry_waiting{MARKET}) >= 0",
+    ),
+    Mutation(
+        "PaperTelemetryMismatch",
+        f"publisher_waiting{OF_DESK}) > 0",
+        f"publisher_waiting{OF_DESK}) > 1",
+    ),
+    Mutation(
+        "PaperTelemetryMismatch",
+        f"publisher_waiting{OF_DESK}) > 0",
+        f"publisher_waiting{OF_DESK}) >= 0",
+    ),
+    Mutation("PaperTelemetryMismatch", f"residue{MARKET} != 0", f"residue{MARKET} > 0"),
+    Mutation("PaperTelemetryMismatch", ", instance: (none)", ""),
+    Mutation("PaperDailyLoss", "> 0", ">= 0"),
+    Mutation("PaperDailyLoss", "> 0", "> 2"),
+    Mutation("PaperDailyLoss", "[1m]", "[50s]"),
+    Mutation("PaperDailyLoss", "[1m]", "[70s]"),
+    Mutation("PaperDailyLoss", ', reason="max_daily_loss"', ""),
+    Mutation("PaperTradingHalted", "== 1", "== 0"),
+    Mutation("PaperTradingHalted", "halted|flatten", "halted"),
+    Mutation("PaperTradingHalted", "halted|flatten", "flatten"),
+    Mutation("PaperTradingHalted", "halted|flatten", "halted|flatten|reducing"),
 ]
 
 
@@ -286,7 +330,7 @@ def alert_of(case: dict[str, Any]) -> str:
 def failures(tmp_path_factory) -> dict[str, str]:
     """What promtool says of all mutations of each alert; all at once, for that is quick."""
     found = {}
-    for alert in ALERTS + MARKET_ALERTS:
+    for alert in ALL_ALERTS:
         folder = tmp_path_factory.mktemp(alert)
         mutations = [each for each in [*UNCHANGED, *MUTATIONS] if each.alert == alert]
         (folder / "alerts.yml").write_text(json.dumps(rules_with(mutations)))  # JSON is YAML
@@ -308,7 +352,7 @@ def test_no_mistake_fails_no_case(failures, unchanged):
     assert unchanged.matcher() not in failures[unchanged.alert]
 
 
-@pytest.mark.parametrize("alert", ALERTS + MARKET_ALERTS)
+@pytest.mark.parametrize("alert", ALL_ALERTS)
 def test_an_alert_has_a_case_that_fires_one_that_does_not_and_a_runbook(alert):
     cases = [each for file in CASES.values() for each in file["tests"] if alert_of(each) == alert]
     moments = [moment["exp_samples"] for case in cases for moment in case["promql_expr_test"]]
@@ -320,7 +364,7 @@ def test_an_alert_has_a_case_that_fires_one_that_does_not_and_a_runbook(alert):
 
 def test_each_alert_has_all_that_somebody_needs_at_night():
     for word in ("for:", "severity:", "summary:", "description:", "runbook_url:"):
-        assert RULES.count(word) == len(ALERTS + MARKET_ALERTS), word
+        assert RULES.count(word) == len(ALL_ALERTS), word
 
 
 def test_what_is_known_of_a_counter_is_what_is_served_or_else_what_was_known():
@@ -345,17 +389,20 @@ def test_the_rules_name_only_metrics_that_are_served_or_recorded():
     expressions = re.sub(r"(summary|description|runbook_url): .*", "", expressions)
     named = set(
         re.findall(
-            r"\b(?:\w+:)?(?:telemetry|trades|volume|process|market)_\w+(?::\w+)?", expressions
+            r"\b(?:\w+:)?(?:telemetry|trades|volume|process|market|portfolio)_\w+(?::\w+)?",
+            expressions,
         )
     )
     assert named - known == set()
 
 
 def test_a_rule_of_one_job_asks_for_nothing_of_the_other():
+    """But for the one that compares what both have of the paper desk."""
     for name, text in FILES.items():
         own, other = (OURS, MARKET) if name == "alerts" else (MARKET, OURS)
-        assert other[1:-1] not in text
-        for group in yaml.safe_load(text)["groups"]:
+        one = re.sub(r"(?s)- alert: PaperTelemetryMismatch.*?(?=- alert)", "", text)
+        assert other[1:-1] not in one
+        for group in yaml.safe_load(one)["groups"]:
             for rule in group["rules"]:
                 for selector in selectors(rule["expr"]):
                     is_own = own[1:-1] in str(selector)

@@ -44,6 +44,8 @@ class Api:
             "database_url": f"sqlite:///{folder}/market.db",
             "recordings_dir": recordings,
             "schedule_file": None,
+            "telemetry_addr": None,
+            "telemetry_journal_dir": folder / "journal",
             **settings,
         }
         self.recordings = recordings

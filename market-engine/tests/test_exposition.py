@@ -58,7 +58,7 @@ def test_every_name_of_the_contract_is_there_with_a_help_text(api: Api):
     assert set(families) >= NAMES
     for name, family in families.items():
         assert family.documentation, name
-        assert name.startswith(("market_", "process_", "python_"))
+        assert name.startswith(("market_", "portfolio_", "process_", "python_"))
 
 
 def test_what_it_says_is_what_is(api: Api):

@@ -18,8 +18,8 @@ from storage_parts import messages, stored_rows, trade, url_of
 from market_engine.errors import StorageError
 from market_engine.storage.batches import BatchWriter
 from market_engine.storage.database import Database
+from market_engine.storage.desk_tables import metadata
 from market_engine.storage.migrate import MIGRATIONS_DIR, is_current
-from market_engine.storage.tables import metadata
 
 
 @pytest.fixture
@@ -49,7 +49,10 @@ def test_large_tables_are_stored_in_the_order_of_their_keys(path):
     with closing(Database(url_of(path))) as database, database.reading() as connection:
         found = connection.execute(text("SELECT name, sql FROM sqlite_schema WHERE type = 'table'"))
         without_rowid = {name for name, sql in found if sql.strip().endswith("WITHOUT ROWID")}
-    assert without_rowid == {"trades", "candles", "aggregated_metrics", "faults"}
+    assert without_rowid == {
+        "trades", "candles", "aggregated_metrics", "faults",
+        "portfolios", "fills", "ledger_entries", "positions", "portfolio_snapshots",
+    }  # fmt: skip
 
 
 def test_opening_it_again_changes_nothing(path):

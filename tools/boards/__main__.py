@@ -14,11 +14,12 @@ from grafana_foundation_sdk.cog.encoder import JSONEncoder
 import alerts
 import benchmark
 import market
+import paper
 import pipeline
 import telemetry
 
 FOLDER = alerts.ROOT / "infra/grafana/dashboards"
-BOARDS = (telemetry.make, pipeline.make, benchmark.make, market.make, alerts.make)
+BOARDS = (telemetry.make, pipeline.make, benchmark.make, market.make, paper.make, alerts.make)
 
 
 def texts() -> dict[str, str]:

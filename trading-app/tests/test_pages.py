@@ -294,4 +294,4 @@ def test_what_waited_when_the_desk_ended_is_found_by_the_next_one(whole_app, wai
 def test_each_page_has_links_to_the_others_and_says_which_one_it_is(whole_app):
     assert '<span aria-current="page">Trade</span>' in html(whole_app)
     names = [link.proto.label for link in whole_app.get("page_link")]
-    assert names == ["Market", "Live", "Delivery"]
+    assert names == ["Orders", "Portfolio", "Market", "Live", "Delivery"]

@@ -9,17 +9,21 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Container, Sequence
+from tempfile import TemporaryDirectory
 
-import msgspec
 import structlog
 
 from market_engine.bus.base import Full, Subscription
 from market_engine.bus.memory import InProcessBus
+from market_engine.engine_status import EngineStatus
 from market_engine.errors import BusError, MarketError
 from market_engine.events import SECOND_NS, Event, Notice, NoticeKind, Trade
 from market_engine.feeds.base import Feed
 from market_engine.feeds.recorder import Recorder
-from market_engine.making import Made, make_feed, pipeline_config
+from market_engine.making import Made, make_feed, make_telemetry, pipeline_config
+from market_engine.paper.desk import PaperDesk
+from market_engine.paper.store import DeskStore
+from market_engine.paper.telemetry import FillTelemetry
 from market_engine.pipeline import Output, Pipeline
 from market_engine.restore import newest_trades, restore
 from market_engine.routing import publish
@@ -41,23 +45,6 @@ RETRY_S = 30.0
 """After a feed that could not go on."""
 
 
-class EngineStatus(msgspec.Struct, frozen=True):
-    """How the engine is."""
-
-    feed: str
-    venue: str
-    running: bool
-    connected: bool | None
-    """None where the feed has not said."""
-    failure: str | None
-    """Why no event comes, where that is known."""
-    schedule_open: bool
-    next_change_ns: int | None
-    started_ns: int
-    busy_s: float
-    """Spent by the thread that runs the feed, outside of the feed itself."""
-
-
 class Engine:
     """Everything that runs; ``start`` once, ``stop`` once."""
 
@@ -67,6 +54,8 @@ class Engine:
         self.bus = InProcessBus()
         self.feed: Feed | None = None
         self.recorder: Recorder | None = None
+        self.telemetry: FillTelemetry | None = None
+        self._scratch: TemporaryDirectory[str] | None = None
         self._log = structlog.get_logger("engine")
         self._stopping = threading.Event()
         self._failure: str | None = None
@@ -86,13 +75,20 @@ class Engine:
         made = make_feed(settings, {})
         self.database = Database(settings.database_url)
         try:
-            self.store = MarketStore(self.database)
-            self._compose(made)
+            self.desk_database = Database(self._desk_url())
         except MarketError:
             self.database.close()
             raise
+        try:
+            self.store = MarketStore(self.database)
+            self._compose(made)
+        except MarketError:
+            self._close()
+            raise
         self.writer.start()
         self.retention.start()
+        if self.telemetry is not None:
+            self.telemetry.start()
         self._started_ns = time.time_ns()
         self._thread.start()
 
@@ -106,10 +102,26 @@ class Engine:
         if not self.writer.stop(5):
             self._log.error("not everything was stored", cure="the feed is asked for it again")
         self.bus.close()
+        if self.telemetry is not None:
+            self.telemetry.stop()
         self.retention.stop()
         if self.recorder is not None:
             self.recorder.close()
+        self._close()
+
+    def _desk_url(self) -> str:
+        """Of a replayed market it begins anew each time, as the market does."""
+        settings = self.settings
+        if settings.feed != "replay" or settings.desk_database_url:
+            return settings.desk_url
+        self._scratch = TemporaryDirectory(prefix="market-engine-")
+        return f"sqlite:///{self._scratch.name}/desk.db"
+
+    def _close(self) -> None:
+        self.desk_database.close()
         self.database.close()
+        if self._scratch is not None:
+            self._scratch.cleanup()
 
     def status(self) -> EngineStatus:
         """Now; from any thread."""
@@ -151,6 +163,10 @@ class Engine:
         if kept:
             self._log.info("reading what was kept of this session", symbols=len(kept))
         self.kinds = {symbol: kind for (_, symbol), kind in made.kinds.items()}
+        self.paper = PaperDesk(DeskStore(self.desk_database), self.kinds)
+        self.telemetry = make_telemetry(self.settings, self.desk_database)
+        if self.telemetry is not None:
+            self.paper.on_fills(self.telemetry.wake)
         self._restored = self._restore(goes_on)
         if kept:
             self._log.info(
@@ -280,6 +296,7 @@ class Engine:
         return watched
 
     def _tell(self, outputs: list[Output]) -> None:
+        self.paper.take(outputs, self.pipeline.received_ns)
         self.view.update(outputs)
         publish(self.bus, outputs)
 

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from market_engine.audit_command import audit
 from market_engine.commands import generate, load, record, replay_digest
 from market_engine.errors import MarketError
 from market_engine.logs import configure_logs
@@ -81,6 +82,9 @@ def _digest(
 ) -> None:
     """Replay a file and print the SHA-256 of everything that follows from it."""
     print(replay_digest(file, speed or None))
+
+
+app.command(name="audit")(audit)
 
 
 def main() -> None:

@@ -13,8 +13,10 @@ from market_engine.feeds.binance_intake import Record
 from market_engine.feeds.replay import ReplayFeed
 from market_engine.feeds.simulated import SimulatedConfig, SimulatedFeed
 from market_engine.feeds.simulated_profiles import profile_of
+from market_engine.paper.telemetry import FillTelemetry, fill_telemetry
 from market_engine.pipeline_config import PipelineConfig
 from market_engine.settings import Settings
+from market_engine.storage.database import Database
 from market_engine.storage.trade_rows import Listing
 
 
@@ -45,6 +47,13 @@ def make_feed(
     if settings.feed == "binance":
         return _binance(settings, last_ids, record)
     return _replay(settings)
+
+
+def make_telemetry(settings: Settings, database: Database) -> FillTelemetry | None:
+    """What tells the sidecar of the paper desk's fills; None where no sidecar is set."""
+    if settings.telemetry_addr is None:
+        return None
+    return fill_telemetry(database, settings.telemetry_addr, settings.telemetry_journal_dir)
 
 
 def pipeline_config(made: Made) -> PipelineConfig:

@@ -17,7 +17,7 @@ from market_engine.errors import SettingsError
 SIMULATED_SYMBOLS: Final = ("BTCUSDT", "ETHUSDT", "AAPL", "GOOGL", "MSFT", "TSLA")
 BINANCE_SYMBOLS: Final = ("BTCUSDT", "ETHUSDT")
 SYMBOL: Final = re.compile(r"[A-Z0-9._-]{1,32}")
-_MAY_BE_EMPTY: Final = frozenset({"record_dir", "schedule_file"})
+_MAY_BE_EMPTY: Final = frozenset({"record_dir", "schedule_file", "telemetry_addr"})
 _CURES: Final = {
     "MARKET_FEED": "write simulated, binance or replay",
     "MARKET_SYMBOLS": "write symbols like BTCUSDT,ETHUSDT: at most 100, none twice",
@@ -31,6 +31,7 @@ _CURES: Final = {
     "MARKET_BINANCE_STREAM_URL": "write it as wss://HOST/PATH",
     "MARKET_BINANCE_REST_URL": "write it as https://HOST",
     "MARKET_REPLAY_SPEED": "write a factor such as 1 or 100, or 0 for as fast as possible",
+    "MARKET_TELEMETRY_ADDR": "write it as tcp://HOST:PORT, or leave it empty for none",
     "MARKET_TRADES_DAYS": "write days, at most 36500, or 0 to keep trades for ever",
     "MARKET_METRICS_DAYS": "write days, at most 36500, or 0 to keep metrics for ever",
 }
@@ -58,6 +59,15 @@ class Settings(BaseSettings):
     http_port: int = Field(8002, ge=1, le=65535)
     database_url: str = "sqlite:///.state/market-engine/market.db"
     """Where trades and metrics are kept."""
+    desk_database_url: str = ""
+    """Where the paper desk's orders and ledger are kept. Empty: beside the market's file, in
+    ``desk.db``; in the market's database where that is no file; of a replay, nowhere."""
+    telemetry_addr: str | None = Field(
+        "tcp://127.0.0.1:5555", pattern=r"^(tcp://[^/\s]+:[0-9]+|ipc://\S+)$"
+    )
+    """Of the sidecar that counts the paper desk's fills; empty: none."""
+    telemetry_journal_dir: Path = Path(".state/market-engine/journal")
+    """Where the fills are kept until they are counted."""
     bus_url: Literal["memory"] = "memory"
     feed: Literal["simulated", "binance", "replay"] = "simulated"
     symbols: Annotated[tuple[str, ...], NoDecode] = ()
@@ -101,6 +111,14 @@ class Settings(BaseSettings):
         if "symbols" in given:
             given["symbols"] = _symbols(given["symbols"])
         return given
+
+    @property
+    def desk_url(self) -> str:
+        """The database of the paper desk."""
+        folder, slash, _ = self.database_url.rpartition("/")
+        if self.desk_database_url or not self.database_url.startswith("sqlite:"):
+            return self.desk_database_url or self.database_url
+        return f"{folder}{slash}desk.db"
 
     @property
     def feed_symbols(self) -> tuple[str, ...]:

@@ -16,6 +16,8 @@ from market_engine.api.edge import Edge
 from market_engine.api.errors import add_handlers
 from market_engine.api.health_routes import health_router
 from market_engine.api.market_routes import market_router
+from market_engine.api.order_routes import order_router
+from market_engine.api.paper_routes import paper_router
 from market_engine.api.parts import Parts
 from market_engine.api.replay_routes import replay_router
 from market_engine.api.stream_routes import stream_router
@@ -30,7 +32,8 @@ SERVER_OPTIONS: Final[dict[str, Any]] = {
 }
 """How uvicorn should serve the application."""
 LOOK_S: Final = 0.1
-_ABOUT = """The market, watched: symbols, prices, charts, metrics, feed health, streams and replay.
+_ABOUT = """The market, watched: symbols, prices, charts, metrics, feed health, streams and replay;
+and the paper desk on it: portfolios, orders, fills, the trading state.
 
 Prices and quantities are exact decimal text, ratios are numbers, times ending in `_ms` are
 milliseconds since 1970, and what is not known is null. Every error has one form: `code` for
@@ -73,6 +76,8 @@ def create_app(
     for router in (
         market_router(parts),
         replay_router(parts),
+        paper_router(parts),
+        order_router(parts),
         stream_router(parts),
         health_router(parts, registry),
     ):

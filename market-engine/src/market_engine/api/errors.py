@@ -17,6 +17,7 @@ from starlette.routing import Route
 from market_engine.api import examples
 from market_engine.api.models import ErrorBody
 from market_engine.errors import StorageError
+from market_engine.paper.errors import PaperError
 
 MESSAGE_CHARS_MAX: Final = 300
 _CODES: Final = {
@@ -25,6 +26,16 @@ _CODES: Final = {
     413: ("too_large", "The body is over 65,536 bytes, which is the limit: send less."),
 }
 _NOT_JSON: Final = "The body is not JSON: send an object."
+_PAPER: Final[dict[str, tuple[int, str | None]]] = {
+    "unknown_portfolio": (404, "portfolio"),
+    "unknown_order": (404, "client_order_id"),
+    "portfolio_exists": (409, "name"),
+    "too_many_portfolios": (409, None),
+    "other_order": (409, "client_order_id"),
+    "order_closed": (409, "client_order_id"),
+    "not_stored": (503, None),
+}
+"""What the paper desk refuses: the status, and the field that it is about."""
 _PARAMETERS: Final = frozenset({"query", "path", "header", "cookie"})
 
 
@@ -87,6 +98,12 @@ def add_handlers(app: FastAPI) -> None:
     async def unreadable(_: Request, __: StorageError) -> Response:
         message = "The database cannot be read now: see the log of market-engine, and try again."
         return error_response(503, "storage_unavailable", message)
+
+    @app.exception_handler(PaperError)
+    async def denied(_: Request, error: PaperError) -> Response:
+        status, field = _PAPER[error.code]
+        message = str(error)
+        return error_response(status, error.code, f"{message[:1].upper()}{message[1:]}.", field)
 
     @app.exception_handler(Exception)
     async def unexpected(_: Request, __: Exception) -> Response:

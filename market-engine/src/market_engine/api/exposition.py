@@ -27,6 +27,7 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 from market_engine.analytics.window_metrics import WindowMetrics
+from market_engine.api.paper_exposition import paper_families, telemetry_families
 from market_engine.api.store_exposition import recorder_families, store_families
 from market_engine.decimals import NANO
 from market_engine.engine import Engine
@@ -118,6 +119,8 @@ class EngineCollector(Collector):
         yield from _feed_families(engine)
         yield from store_families(engine)
         yield from recorder_families(engine.recorder)
+        yield from paper_families(engine.paper)
+        yield from telemetry_families(engine.telemetry)
         build = self._build
         labels = {"version": build.version, "commit": build.commit, "python": build.python}
         yield InfoMetricFamily("market_build", "What runs.", labels)

@@ -8,7 +8,17 @@ from typing import Final
 
 import streamlit as st
 
-from trading_app.ui import delivery, live, market, market_shared, shared, trade
+from trading_app.ui import (
+    delivery,
+    live,
+    market,
+    market_shared,
+    orders,
+    paper_shared,
+    portfolio,
+    shared,
+    trade,
+)
 from trading_app.ui.style import style_sheet
 
 ICON: Final = Path(__file__).with_name("icon.svg")
@@ -17,9 +27,11 @@ ABOUT: Final = "Each trade is counted by the metrics-sidecar, and these pages sh
 
 def main() -> None:
     """Draw the page that the address names, below the links to all of them."""
-    desk = shared.desk()
+    desk, paper = shared.desk(), paper_shared.client()
     pages = [
-        st.Page(partial(trade.show, desk), title="Trade", url_path="trade", default=True),
+        st.Page(partial(trade.show, desk, paper), title="Trade", url_path="trade", default=True),
+        st.Page(partial(orders.show, paper), title="Orders", url_path="orders"),
+        st.Page(partial(portfolio.show, paper), title="Portfolio", url_path="portfolio"),
         st.Page(partial(market.show, market_shared.client()), title="Market", url_path="market"),
         st.Page(partial(live.show, desk), title="Live", url_path="live"),
         st.Page(partial(delivery.show, desk), title="Delivery", url_path="delivery"),

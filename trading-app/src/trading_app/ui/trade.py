@@ -11,7 +11,8 @@ from trading_app.desk import Desk
 from trading_app.event_log import OwnEvent
 from trading_app.formats import UNKNOWN, quantity
 from trading_app.order_ticket import Ticket
-from trading_app.ui import components, keyboard, tables
+from trading_app.paper_client import PaperClient
+from trading_app.ui import components, keyboard, tables, trade_desk
 from trading_app.ui.browser import zone
 from trading_app.ui.chart import bars, chart, in_words
 
@@ -24,8 +25,10 @@ _LIST_PX: Final = 344
 _TRADED: Final = re.compile(r"(buy|sell)-([0-9.e+-]{1,30})\Z")
 
 
-def show(desk: Desk) -> None:
+def show(desk: Desk, paper: PaperClient | None = None) -> None:
     """Draw the page: the first line, the ticket, the totals and the two lists.
+
+    With ``paper``, trades go to the paper desk while it can take them; else they are published.
 
     Each part that redraws itself has a container of its own. When such a redraw meets a click,
     Streamlit may drop its elements for a moment; without the container the parts beside it would
@@ -35,13 +38,14 @@ def show(desk: Desk) -> None:
         _status_line(desk)
     ticket, figures = st.columns([1, 2.35], gap="small")
     with ticket:
-        _ticket(desk)
+        _ticket(desk, paper)
         with st.container():
             _publishers(desk)
     with figures, st.container():
         _figures(desk)
     st.html(keyboard.SCRIPT, unsafe_allow_javascript=True)
     _tell_answer(desk)
+    trade_desk.tell_answer()
     _tell_form_trade()
 
 
@@ -57,7 +61,7 @@ def _publishers(desk: Desk) -> None:
         st.html(tables.publishers(desk.look()))
 
 
-def _ticket(desk: Desk) -> None:
+def _ticket(desk: Desk, paper: PaperClient | None) -> None:
     """Draw the ticket; the buttons' callbacks run before anything else of the next run."""
     with st.container(border=True, key="panel-ticket", gap="small"):
         # Streamlit forgets what a page does not draw, so what the ticket says is kept besides.
@@ -85,15 +89,23 @@ def _ticket(desk: Desk) -> None:
                     shortcut=key,
                     width="stretch",
                     on_click=_trade,
-                    args=(desk, side),
+                    args=(desk, paper, side),
                 )
         st.html(components.problems(st.session_state.get("problems", [])))
+        if paper is not None:
+            with st.container():
+                trade_desk.line(paper, NO_SYMBOL)
 
 
-def _trade(desk: Desk, side: str) -> None:
-    """Publish what the ticket says, and leave the answer for the run that follows."""
+def _trade(desk: Desk, paper: PaperClient | None, side: str) -> None:
+    """Trade what the ticket says, and leave the answer for the run that follows."""
     form = st.session_state
     symbol = None if form.symbol == NO_SYMBOL else form.symbol
+    if paper is not None:
+        problems = trade_desk.trade(paper, symbol, side, form.quantity, form.price)
+        if problems is not None:
+            form.problems = form.answer = problems
+            return
     answer = desk.trade(Ticket(side, form.quantity, symbol, form.price))
     form.problems = [] if isinstance(answer, OwnEvent) else answer
     form.answer = answer

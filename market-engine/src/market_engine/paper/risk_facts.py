@@ -1,0 +1,176 @@
+"""What risk calculates of an order before it judges it: prices, the collar, what open orders hold.
+
+Pure arithmetic on integers in billionths; money where something is compared. An order is counted
+with the part that opens or adds to a position; the part that closes one needs no room and no funds.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from decimal import Decimal
+
+import msgspec
+
+from market_engine.paper.account import PortfolioAccount
+from market_engine.paper.markets import SymbolMarket
+from market_engine.paper.model import NewOrder, Order, Portfolio, TradingState
+from market_engine.paper.money import ZERO, add, fee, product, subtract
+
+
+class RiskView(msgspec.Struct, frozen=True, gc=False):
+    """What risk looks at, as of ``now_ns``."""
+
+    portfolio: Portfolio
+    account: PortfolioAccount
+    market: SymbolMarket | None
+    """Of the order's symbol; None before its first event."""
+    currency: str | None
+    """In which the symbol is priced; None for a symbol that is not known."""
+    state: TradingState
+    now_ns: int
+    open_orders: Sequence[Order]
+    """Those of the portfolio that are not final."""
+    submitted_ns: deque[int]
+    """When the newest orders came, denied ones too, oldest first."""
+
+    @property
+    def price_nano(self) -> int | None:
+        """The symbol's newest fresh price."""
+        stale_ns = self.portfolio.model.stale_ms * 1_000_000
+        return None if self.market is None else self.market.price_nano(self.now_ns, stale_ns)
+
+
+class Holds(msgspec.Struct, frozen=True, gc=False):
+    """What the open orders of a portfolio may still do, and what an order adds to it."""
+
+    increase_nano: int
+    """The part of the order that does not close a position, once the open orders were filled."""
+    same_side_nano: int
+    """Open on the order's side of its symbol, reduce-only orders apart."""
+    value: Decimal
+    """Of the increasing parts of all open orders."""
+    buys: Decimal
+    """Worst cost of the increasing parts of open buys, fees included."""
+    shorts: Decimal
+    """Value of the increasing parts of open sells."""
+
+
+def holds(order: NewOrder, view: RiskView, price_nano: int | None) -> Holds:
+    """One pass over the open orders, in the order of their numbers."""
+    closable: dict[tuple[str, str], int] = {}
+    same_side_nano = buys = sells = 0
+    for each in view.open_orders:
+        asked = each.asked
+        if asked.reduce_only:
+            continue
+        left_nano = asked.qty_nano - each.filled_nano
+        is_same = asked.symbol == order.symbol
+        if is_same and asked.side == order.side:
+            same_side_nano += left_nano
+        increase_nano = _close(closable, view.account, asked, left_nano)
+        if increase_nano:
+            worth = increase_nano * _open_price_nano(each, view, price_nano if is_same else None)
+            if asked.side == "buy":
+                buys += worth
+            else:
+                sells += worth
+    increase_nano = _close(closable, view.account, order, order.qty_nano)
+    cost = product(buys, 1)
+    return Holds(
+        0 if order.reduce_only else increase_nano,
+        same_side_nano,
+        add(cost, product(sells, 1)),
+        add(cost, fee(cost, view.portfolio.model.taker_fee)),
+        product(sells, 1),
+    )
+
+
+def _close(
+    closable: dict[tuple[str, str], int], account: PortfolioAccount, asked: NewOrder, qty_nano: int
+) -> int:
+    """Use up what an order on this side can close; what is left of the quantity increases."""
+    key = asked.symbol, asked.side
+    left_nano = closable.get(key)
+    if left_nano is None:
+        left_nano = closable_nano(account, asked)
+    closed_nano = min(left_nano, qty_nano)
+    closable[key] = left_nano - closed_nano
+    return qty_nano - closed_nano
+
+
+def closable_nano(account: PortfolioAccount, asked: NewOrder) -> int:
+    """The position on the other side of an order."""
+    position_nano = account.position_nano(asked.symbol)
+    return max(0, -position_nano if asked.side == "buy" else position_nano)
+
+
+def _open_price_nano(order: Order, view: RiskView, price_nano: int | None) -> int:
+    """The worst price of an open order; without any bound, the newest that is known, else 0."""
+    asked = order.asked
+    if asked.side == "buy":
+        bounds = (asked.limit_nano, order.collar_nano, asked.stop_nano, price_nano)
+    else:
+        bounds = (asked.limit_nano, asked.stop_nano, price_nano, order.collar_nano)
+    for bound in bounds:
+        if bound is not None:
+            return bound
+    mark = view.account.marks().get(asked.symbol)
+    return 0 if mark is None or mark.price_nano is None else mark.price_nano
+
+
+def reference_nano(order: NewOrder, price_nano: int) -> int:
+    """What an order is valued at: its limit or stop, and never less than it may be filled at."""
+    if order.stop_nano is not None:
+        return max(order.stop_nano, order.limit_nano or 0)
+    if order.limit_nano is None:
+        return price_nano
+    return order.limit_nano if order.side == "buy" else max(order.limit_nano, price_nano)
+
+
+def collar_of(order: NewOrder, price_nano: int, collar: Decimal | None) -> int | None:
+    """The worst price that the collar allows, rounded to a billionth towards the price.
+
+    A stop's is counted from its stop price, or from the price where that is beyond it already.
+    """
+    if collar is None:
+        return None
+    above, below = collar.as_integer_ratio()
+    if order.side == "buy":
+        return max(price_nano, order.stop_nano or 0) * (below + above) // below
+    base_nano = price_nano if order.stop_nano is None else min(price_nano, order.stop_nano)
+    return max(1, -(-base_nano * (below - above) // below))
+
+
+def worse_nano(price_nano: int, side: str, slippage: Decimal) -> int:
+    """A taker's price: worse by the slippage, rounded to a billionth against the taker."""
+    above, below = slippage.as_integer_ratio()
+    if side == "buy":
+        return -(-price_nano * (below + above) // below)
+    return max(1, price_nano * (below - above) // below)
+
+
+def shorts_value(account: PortfolioAccount) -> Decimal:
+    """What it would cost to buy all shorts back; at cost where one has no price."""
+    total = ZERO
+    for symbol, position in account.positions.items():
+        if position.qty_nano < 0:
+            total = subtract(total, _value(account, symbol))
+    return total
+
+
+def equity_of(account: PortfolioAccount) -> Decimal:
+    """Equity; positions without a price count at cost, as they do in the gross value."""
+    total = account.equity()
+    if total is None:
+        total = account.cash
+        for symbol in account.positions:
+            total = add(total, _value(account, symbol))
+    return total
+
+
+def _value(account: PortfolioAccount, symbol: str) -> Decimal:
+    position, mark = account.positions[symbol], account.marks().get(symbol)
+    if mark is None or mark.price_nano is None:
+        return position.cost
+    return product(mark.price_nano, position.qty_nano)

@@ -1,0 +1,224 @@
+"""What the desk remembers: records written in one transaction, and read back as the same values.
+
+Knows tables and text, and nothing of what the records mean. One thread at a time writes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+from sqlalchemy import ColumnElement, Row, Select, Table, func, select, tuple_
+
+from market_engine.paper.model import (
+    BookName,
+    Fill,
+    Order,
+    Portfolio,
+    PositionRow,
+    Posting,
+    Record,
+    Snapshot,
+    StateChange,
+)
+from market_engine.paper.rows import (
+    RowValues,
+    fill_of,
+    order_of,
+    portfolio_of,
+    position_of,
+    posting_of,
+    row_of,
+    snapshot_of,
+    state_of,
+)
+from market_engine.storage import desk_tables as tables
+from market_engine.storage.database import Database
+
+ROWS_MAX: Final = 10_000
+_PAGE_ROWS: Final = 5_000
+_TABLES: Final[dict[type, tuple[Table, bool]]] = {
+    Portfolio: (tables.portfolios, False),
+    Order: (tables.orders, True),
+    Fill: (tables.fills, False),
+    Posting: (tables.ledger_entries, False),
+    PositionRow: (tables.positions, True),
+    Snapshot: (tables.portfolio_snapshots, False),
+    StateChange: (tables.trading_states, False),
+}
+"""Where a record goes, and whether it replaces what is there."""
+
+
+class DeskStore:
+    """Of one database; any thread reads."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def write(self, records: Sequence[Record]) -> None:
+        """All of them in one transaction; raises StorageError, and then none was written.
+
+        Orders and positions replace what is there; anything else that is there already stays.
+        """
+        rows: dict[tuple[Table, bool], list[RowValues]] = {}
+        for record in records:
+            rows.setdefault(_TABLES[type(record)], []).append(row_of(record))
+        with self._database.writing() as connection:
+            for (table, replaces), values in rows.items():
+                self._database.insert(connection, table, values, replace=replaces)
+
+    def portfolios(self) -> list[Portfolio]:
+        """All, in the order of their making."""
+        order = tables.portfolios.c.created_ns, tables.portfolios.c.name
+        return [portfolio_of(row) for row in self._all(select(tables.portfolios).order_by(*order))]
+
+    def open_orders(self) -> list[Order]:
+        """Those that are not done in every book, oldest first."""
+        orders = tables.orders
+        found = select(orders).where(orders.c.open_books != "").order_by(orders.c.number)
+        return [order_of(row) for row in self._all(found)]
+
+    def order(self, portfolio: str, client_order_id: str) -> Order | None:
+        """One order, whatever its state."""
+        orders = tables.orders
+        found = select(orders).where(
+            orders.c.portfolio == portfolio, orders.c.client_order_id == client_order_id
+        )
+        return next((order_of(row) for row in self._all(found)), None)
+
+    def orders(
+        self, portfolio: str, limit: int, before: int | None = None, symbol: str | None = None
+    ) -> list[Order]:
+        """The newest ``limit`` (below the number ``before``), newest first."""
+        orders = tables.orders
+        found = select(orders).where(orders.c.portfolio == portfolio)
+        if before is not None:
+            found = found.where(orders.c.number < before)
+        if symbol is not None:
+            found = found.where(orders.c.symbol == symbol)
+        found = found.order_by(orders.c.number.desc()).limit(min(limit, ROWS_MAX))
+        return [order_of(row) for row in self._all(found)]
+
+    def fills(self, portfolio: str, book: BookName) -> Iterable[Fill]:
+        """All of a book, in the order in which they were made; page by page."""
+        fills, place = tables.fills, (-1, -1, -1)
+        keys = (fills.c.filled_ns, fills.c.order_number, fills.c.order_fill)
+        if book is BookName.NEUTRAL:
+            keys = (fills.c.number, fills.c.order_number, fills.c.order_fill)
+        while True:
+            page = select(fills).where(fills.c.portfolio == portfolio, fills.c.book == book)
+            page = page.where(_above(keys, place)).order_by(*keys).limit(_PAGE_ROWS)
+            found = [fill_of(row) for row in self._all(page)]
+            yield from found
+            if len(found) < _PAGE_ROWS:
+                return
+            last = found[-1]
+            first = last.number if book is BookName.NEUTRAL else last.filled_ns
+            place = (first, last.order_number, last.order_fill)
+
+    def fills_of(self, order_numbers: Sequence[int]) -> list[Fill]:
+        """Those of some orders, in all books, each order's in order."""
+        fills = tables.fills
+        found = select(fills).where(fills.c.order_number.in_(order_numbers))
+        return [fill_of(row) for row in self._all(found.order_by(fills.c.order_fill))]
+
+    def newest_fills(
+        self,
+        portfolio: str,
+        book: BookName,
+        limit: int,
+        before: int | None = None,
+        symbol: str | None = None,
+    ) -> list[Fill]:
+        """The newest ``limit``, newest first; ``before`` is a number of the neutral book."""
+        fills = tables.fills
+        found = select(fills).where(fills.c.portfolio == portfolio, fills.c.book == book)
+        if before is not None:
+            found = found.where(fills.c.number < before)
+        if symbol is not None:
+            found = found.where(fills.c.symbol == symbol)
+        order = (fills.c.filled_ns.desc(), fills.c.number.desc(), fills.c.order_number.desc())
+        found = found.order_by(*order, fills.c.order_fill.desc()).limit(min(limit, ROWS_MAX))
+        return [fill_of(row) for row in self._all(found)]
+
+    def fills_after(self, number: int, limit: int) -> list[Fill]:
+        """Of the neutral books of all portfolios, by their numbers."""
+        fills = tables.fills
+        found = select(fills).where(fills.c.number > number).order_by(fills.c.number).limit(limit)
+        return [fill_of(row) for row in self._all(found)]
+
+    def postings(self, portfolio: str) -> Iterable[Posting]:
+        """All of the ledger, in order; page by page."""
+        entries, place = tables.ledger_entries, (-1, -1)
+        keys = (entries.c.transaction_number, entries.c.line)
+        while True:
+            page = select(entries).where(entries.c.portfolio == portfolio)
+            page = page.where(_above(keys, place)).order_by(*keys).limit(_PAGE_ROWS)
+            found = [posting_of(row) for row in self._all(page)]
+            yield from found
+            if len(found) < _PAGE_ROWS:
+                return
+            place = (found[-1].transaction, found[-1].line)
+
+    def positions(self, portfolio: str) -> list[PositionRow]:
+        """As they were stored, by symbol."""
+        positions = tables.positions
+        found = select(positions).where(positions.c.portfolio == portfolio)
+        return [position_of(row) for row in self._all(found.order_by(positions.c.symbol))]
+
+    def snapshots(self, portfolio: str, from_ns: int, limit: int) -> list[Snapshot]:
+        """The newest ``limit`` since a moment, oldest first."""
+        snapshots = tables.portfolio_snapshots
+        found = (
+            select(snapshots)
+            .where(snapshots.c.portfolio == portfolio, snapshots.c.at_ns >= from_ns)
+            .order_by(snapshots.c.number.desc())
+            .limit(limit)
+        )
+        return [snapshot_of(row) for row in self._all(found)][::-1]
+
+    def snapshot_before(self, portfolio: str, at_ns: int) -> Snapshot | None:
+        """The newest before a moment; None where there is none."""
+        snapshots = tables.portfolio_snapshots
+        found = (
+            select(snapshots)
+            .where(snapshots.c.portfolio == portfolio, snapshots.c.at_ns < at_ns)
+            .order_by(snapshots.c.at_ns.desc(), snapshots.c.number.desc())
+            .limit(1)
+        )
+        return next((snapshot_of(row) for row in self._all(found)), None)
+
+    def state(self) -> StateChange | None:
+        """The newest; None before the first."""
+        states = tables.trading_states
+        found = self._all(select(states).order_by(states.c.number.desc()).limit(1))
+        return next((state_of(row) for row in found), None)
+
+    def newest_ns(self) -> int:
+        """The market's time of the newest thing that is stored; 0 before the first."""
+        newest = [
+            select(func.max(column))
+            for column in (
+                tables.orders.c.submitted_ns,
+                tables.orders.c.closed_ns,
+                tables.portfolio_snapshots.c.at_ns,
+                tables.trading_states.c.at_ns,
+            )
+        ]
+        with self._database.reading() as connection:
+            return max(connection.scalar(each) or 0 for each in newest)
+
+    def last_numbers(self) -> tuple[int, int]:
+        """The highest number of an order and of a fill; 0 before the first."""
+        with self._database.reading() as connection:
+            order = connection.scalar(select(func.max(tables.orders.c.number)))
+            fill = connection.scalar(select(func.max(tables.fills.c.number)))
+        return order or 0, fill or 0
+
+    def _all(self, statement: Select[Any]) -> Sequence[Row[Any]]:
+        with self._database.reading() as connection:
+            return connection.execute(statement).all()
+
+
+def _above(keys: Sequence[ColumnElement[Any]], place: tuple[int, ...]) -> ColumnElement[bool]:
+    return tuple_(*keys) > place

@@ -1,0 +1,123 @@
+"""How money, profit, orders and evidence are put in words on the paper desk's pages. Pure."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Final
+
+from trading_app.formats import UNKNOWN, number, plural
+from trading_app.market_formats import places, signed
+from trading_app.paper_answers import Evidence, Fill, Order
+
+MONEY_DECIMALS: Final = 2
+TYPE_NAMES: Final = {
+    "market": "market",
+    "limit": "limit",
+    "stop": "stop",
+    "stop_limit": "stop-limit",
+}
+STATE_WORDS: Final = {
+    "active": "orders that pass the risk checks are taken",
+    "reducing": "only orders that reduce a position are taken",
+    "halted": "no order is taken; cancels pass",
+    "flatten": "orders are cancelled and positions closed at the market",
+}
+"""What each trading state means."""
+
+
+def money(value: Decimal | None) -> str:
+    """Write an amount with two decimals, or that it is not known."""
+    return UNKNOWN if value is None else number(value, MONEY_DECIMALS)  # type: ignore[arg-type]
+
+
+def profit(value: Decimal | None, unit: str = "") -> str:
+    """Write a gain with + or a loss with −, two decimals."""
+    return signed(value, MONEY_DECIMALS, unit)  # type: ignore[arg-type]
+
+
+def exactly(value: Decimal | None) -> str:
+    """Write an amount with every decimal that it has, for a hover."""
+    if value is None:
+        return ""
+    value = value.normalize()
+    return number(value, places([value]))  # type: ignore[arg-type]
+
+
+def amount(value: Decimal | None) -> str:
+    """Write a price or a quantity with no more decimals than it needs."""
+    return UNKNOWN if value is None else exactly(value)
+
+
+def css_of(value: Decimal | None) -> str:
+    """Give the colour of a gain or a loss; none for 0 and for what is not known."""
+    if not value:
+        return ""
+    return "ta-gain" if value > 0 else "ta-loss"
+
+
+def order_words(order: Order) -> str:
+    """Say what was asked for: buy 1 BTCUSDT limit 62,000 gtc, post-only."""
+    parts = [order.side, amount(order.qty), order.symbol, TYPE_NAMES.get(order.type, order.type)]
+    if order.limit_price is not None:
+        parts.append(amount(order.limit_price))
+    if order.stop_price is not None:
+        parts.append(f"stop at {amount(order.stop_price)}")
+    flags = [name for name, on in _flags(order) if on]
+    return " ".join(parts) + "".join(f", {flag}" for flag in flags)
+
+
+def _flags(order: Order) -> tuple[tuple[str, bool], ...]:
+    return (
+        (order.time_in_force.upper(), order.time_in_force not in {"", "gtc"}),
+        ("post-only", order.post_only),
+        ("reduce-only", order.reduce_only),
+    )
+
+
+def reason(order: Order) -> str:
+    """Say why it is not filled: the desk's sentence, or else its word."""
+    return order.detail or (order.why or "").replace("_", " ")
+
+
+def outcome(order: Order) -> str:
+    """Say what became of an order, after what was asked for."""
+    price = amount(order.average_price)
+    why = reason(order)
+    if order.state == "filled":
+        return f"filled at {price}"
+    if order.state == "denied":
+        return f"denied: {why}"
+    part = f"{amount(order.filled_qty)} filled at {price}, " if order.filled_qty else ""
+    if order.is_final:
+        return f"{part}the rest {order.state}: {why}" if part else f"{order.state}: {why}"
+    return f"{part}waits: {why}" if why else f"{part}waits"
+
+
+def evidence_words(fill: Fill) -> str:
+    """Say what justified a fill: displayed 0.42 at the ask 62,000.1, 0.1 taken before."""
+    found = fill.evidence
+    taken = f", {amount(found.taken_before)} taken before" if found.taken_before else ""
+    return f"{_seen(found, fill.side)}{taken}"
+
+
+def _seen(found: Evidence, side: str) -> str:
+    size, price = amount(found.size), amount(found.price)
+    if found.kind == "print":
+        return f"printed {size} at {price}"
+    touch = "ask" if side == "buy" else "bid"
+    return f"displayed {size} at the {touch} {price}"
+
+
+def ratio(value: float | None) -> str:
+    """Write a ratio with two decimals, or that it is not defined."""
+    return signed(value, 2) if value is not None and value < 0 else _plain(value)
+
+
+def _plain(value: float | None) -> str:
+    return UNKNOWN if value is None else number(value, 2)
+
+
+def days_words(days: int, annual_days: int | None) -> str:
+    """Say on how much the performance rests, and its annual factor."""
+    factor = f" · N = {annual_days} days a year" if annual_days else ""
+    return f"{plural(days, 'day')}{factor}"

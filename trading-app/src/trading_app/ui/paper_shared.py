@@ -1,0 +1,161 @@
+"""What Portfolio and Orders share: the client, the choice of a portfolio, a form to make one.
+
+Widgets only. What is chosen stands outside of the parts that redraw themselves.
+"""
+
+from __future__ import annotations
+
+from html import escape
+from pathlib import Path
+from typing import Final
+
+import streamlit as st
+
+from trading_app.market_client import Failed, Refused
+from trading_app.market_look import shown, trouble
+from trading_app.order_ticket import Problem
+from trading_app.paper_button import MAIN, MAIN_BODY, Unanswered
+from trading_app.paper_client import Done, PaperClient
+from trading_app.paper_formats import amount
+from trading_app.paper_ticket import CURRENCIES, portfolio_body
+from trading_app.sidecar_client import Away
+from trading_app.ui import shared
+from trading_app.ui.components import problems
+
+_SHEET: Final = Path(__file__).with_name("paper.css")
+PICKED: Final = "paper-portfolio"
+_KEPT: Final = "paper-portfolio-kept"
+_DRAWN: Final = "paper-portfolios-drawn"
+_TOLD: Final = "paper-told"
+_PROBLEMS: Final = "paper-problems"
+_UNANSWERED: Final = "paper-unanswered"
+
+
+def client() -> PaperClient:
+    """Give the process's one client. Edited code gets a new one."""
+    return _client(id(PaperClient))
+
+
+@st.cache_resource(show_spinner=False, max_entries=1)
+def _client(code: int) -> PaperClient:  # noqa: ARG001 - changes when ``--reload`` imports again
+    return PaperClient(shared.settings().market_url)
+
+
+def sheet() -> None:
+    """Add the style of the paper desk's pages."""
+    st.html(f"<style>{_SHEET.read_text(encoding='utf-8')}</style>")
+
+
+def unanswered() -> Unanswered:
+    """Give this session's orders without an answer."""
+    found: Unanswered = st.session_state.setdefault(_UNANSWERED, Unanswered())
+    return found
+
+
+def names(desk: PaperClient) -> tuple[str, ...] | None:
+    """Name the portfolios, *main* first; None while that is not known."""
+    found = shown(desk.portfolios())
+    if found is None:
+        return None
+    return tuple(sorted((each.name for each in found.portfolios), key=lambda n: (n != MAIN, n)))
+
+
+def choose(desk: PaperClient) -> str | None:
+    """Draw the picker and the form behind it; None while there is no portfolio to choose."""
+    known = names(desk)
+    st.session_state[_DRAWN] = known
+    kept = st.session_state.get(PICKED) or st.session_state.get(_KEPT)
+    options = list(known or ([kept] if kept else []))
+    if not options:
+        return None
+    st.session_state[PICKED] = kept if kept in options else options[0]
+    with st.container(horizontal=True, key="paper-picker", vertical_alignment="center"):
+        chosen: str = st.selectbox(
+            "Portfolio", options, key=PICKED, width=180, label_visibility="collapsed"
+        )
+        with st.popover("New portfolio"):
+            form(desk)
+    st.session_state[_KEPT] = chosen
+    return chosen
+
+
+def watch(desk: PaperClient) -> None:
+    """Draw the page anew when portfolios came or the desk appeared; for a part that redraws."""
+    known = names(desk)
+    if known != st.session_state.get(_DRAWN, known):
+        st.session_state[_DRAWN] = known
+        st.rerun()
+
+
+def first_run(desk: PaperClient, what: str) -> None:
+    """Say what the page will show, why it shows nothing yet, and how that changes."""
+    with st.container(border=True, key="panel-first", gap="small"):
+        why = trouble(desk.portfolios())
+        reason = f"Nothing is known of it now: {escape(why)}." if why else "There is none yet."
+        st.html(f'<div class="ta-empty">{escape(what)} {reason}</div>')
+        if not why:
+            form(desk)
+
+
+def form(desk: PaperClient) -> None:
+    """Let a portfolio be made."""
+    row = st.form("paper-new", border=False)
+    with row.container(horizontal=True, vertical_alignment="bottom"):
+        st.text_input("Name", MAIN, key="paper-new-name", max_chars=32, width=150)
+        st.selectbox("Currency", CURRENCIES, key="paper-new-currency", width=110)
+        st.text_input("Balance", MAIN_BODY["balance"], key="paper-new-balance", width=150)
+        st.form_submit_button("Make portfolio", on_click=_make, args=(desk,))
+    found = st.session_state.get(_PROBLEMS, [])
+    if found:
+        st.html(problems(found))
+
+
+def _make(desk: PaperClient) -> None:
+    form = st.session_state
+    body = portfolio_body(
+        form["paper-new-name"], form["paper-new-currency"], form["paper-new-balance"]
+    )
+    form[_PROBLEMS] = body if isinstance(body, list) else []
+    if isinstance(body, list):
+        tell(body)
+        return
+    answer = desk.make(body)
+    if isinstance(answer, Done):
+        made = answer.answer
+        form[PICKED] = form[_KEPT] = made.name
+        tell(f"Portfolio {made.name} has {amount(made.balance)} {made.currency}")
+    else:
+        tell(answer)
+        why = answer.message if isinstance(answer, Refused) else answer.reason
+        form[_PROBLEMS] = [Problem("portfolio", f"was not made: {why}")]
+
+
+def tell(answer: object) -> None:
+    """Leave what a click came to for the run that follows."""
+    st.session_state[_TOLD] = answer
+
+
+def tell_answer() -> None:
+    """Say once, in a toast, what the last click came to."""
+    answer = st.session_state.pop(_TOLD, None)
+    if answer:
+        text, icon = told(answer)
+        st.toast(text, icon=icon)
+
+
+def told(answer: object) -> tuple[str, str]:
+    """Put an answer in words, with its icon."""
+    if isinstance(answer, Refused):
+        return f"Not done: {answer.message}", ":material/block:"
+    if isinstance(answer, Failed):
+        known = f"No answer, so it is not known whether it was done: {answer.reason}"
+        return f"{known}. The same once more is the same order", ":material/help:"
+    if isinstance(answer, Away):
+        return f"Not done: {answer.reason}", ":material/block:"
+    if isinstance(answer, list):
+        return "Not sent: " + "; ".join(map(_said, answer)), ":material/error:"
+    return str(answer), ":material/check:"
+
+
+def _said(problem: object) -> str:
+    return str(problem) if isinstance(problem, Problem) else ""

@@ -1,0 +1,549 @@
+"""The paper desk's pages and the one Buy button: what they say and do in each state.
+
+``PaperEngine`` is a test double of the market-engine's HTTP API: a real server on loopback that
+answers in the shapes of the contract from memory. The real engine is behind the same pages in the
+browser's tests. No figure here is a market's.
+"""
+
+import json
+import re
+import threading
+import time
+from contextlib import suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qsl, urlsplit
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from trading_app.market_client import KEEP_S, REST_S
+from trading_app.paper_client import PaperClient
+
+NOW_MS = 1_790_000_000_000
+EVIDENCE = {
+    "kind": "quote", "received_ms": NOW_MS, "event_ms": NOW_MS, "price": "62000.10",
+    "size": "0.42", "taken_before": "0.10", "trade_id": None, "rule": "displayed at the ask",
+}  # fmt: skip
+UNDEFINED = dict.fromkeys(
+    ("total_return", "cagr", "volatility", "sharpe", "sortino", "max_drawdown", "calmar",
+     "win_rate", "profit_factor", "expectancy")
+)  # fmt: skip
+
+
+class PaperEngine:
+    """The double's server. ``refusal``: what risk says of the next orders; ``silent``: after
+    what was asked was done, no answer comes."""
+
+    def __init__(self):
+        self.portfolios, self.orders, self.told = {}, {}, []
+        self.symbols = ["BTCUSDT", "ETHUSDT"]
+        self.state = {"state": "active", "since_ms": NOW_MS, "reason": "", "number": 0}
+        self.refusal = self.waits = None
+        self.away = self.silent = False
+        self.residue, self.equity, self.stale = "0", "100012.40", False
+        self.performance = {"annual_days": 365, "days": 1, "round_trips": 0, "wins": 0,
+                            "losses": 0, "breakevens": 0, "by_symbol": []} | UNDEFINED  # fmt: skip
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
+        self._thread.start()
+
+    def _handler(self):
+        engine = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def answer(self):
+                length = int(self.headers.get("Content-Length", 0))
+                body = json.loads(self.rfile.read(length)) if length else None
+                if engine.away:
+                    self.close_connection = True
+                    return
+                url = urlsplit(self.path)
+                query = dict(parse_qsl(url.query))
+                status, said = engine.say(self.command, url.path, query, body)
+                if engine.silent and self.command != "GET":
+                    self.close_connection = True
+                    return
+                self.send_response(status)
+                text = json.dumps(said).encode()
+                self.send_header("Content-Length", str(len(text)))
+                self.end_headers()
+                self.wfile.write(text)
+
+            def do_GET(self):
+                self.answer()
+
+            def do_POST(self):
+                self.answer()
+
+            def do_DELETE(self):
+                self.answer()
+
+            def log_message(self, *_):
+                pass
+
+            def handle(self):
+                with suppress(BrokenPipeError, ConnectionResetError):
+                    super().handle()
+
+        return Handler
+
+    def say(self, method, path, query, body):
+        if method != "GET" and path != "/orders/preview":
+            self.told.append((method, path, body))
+        lists = {"/symbols": ("symbol", self.symbols), "/portfolios": ("name", self.portfolios)}
+        if path in lists:
+            key, found = lists[path]
+            return 200, {path.strip("/"): [{key: each} for each in found]}
+        if path == "/trading-state":
+            self.state |= body or {}
+            return 200, self.state
+        if path == "/portfolio/init":
+            return self._make(body)
+        name = (body or query)["portfolio"]
+        if name not in self.portfolios:
+            return problem(404, "unknown_portfolio", "No such portfolio: POST /portfolio/init.")
+        if path.startswith("/orders"):
+            return self._orders(method, path.removeprefix("/orders").strip("/"), query, body)
+        return 200, self._of(path, name)
+
+    def _make(self, body):
+        before = self.portfolios.setdefault(body["name"], body)
+        if before != body:
+            return problem(409, "portfolio_exists", "It is there already, made otherwise.")
+        return 201, body | {"created_ms": NOW_MS, "annual_days": 365}
+
+    def _orders(self, method, which, query, body):
+        if which == "preview":
+            detail = self.refusal and "Too much at once."
+            return 200, {"price": "62000.10", "notional": "62000.10", "fee": "31.00005",
+                         "cash_after": "37968.89995", "position_after": body["qty"],
+                         "denial": self.refusal, "detail": detail}  # fmt: skip
+        if method == "POST":
+            return self._place(body)
+        if not which:
+            final = {"filled", "denied", "cancelled"}
+            orders = [o for o in self.orders.values() if query["state"] == "all"
+                      or o["state"] not in final]  # fmt: skip
+            return 200, {"orders": orders[::-1]}
+        if which not in self.orders:
+            return problem(404, "unknown_order", "No such order.")
+        if method == "DELETE":
+            self.orders[which] |= {"state": "cancelled", "why": "cancelled",
+                                   "detail": "cancelled by its owner"}  # fmt: skip
+        return 200, self.orders[which]
+
+    def _place(self, body):
+        which = body["client_order_id"]
+        if which in self.orders:
+            return 200, self.orders[which]
+        order = body | {"number": len(self.orders) + 1, "accepted_ms": NOW_MS, "source": "api",
+                        "filled_qty": "0", "average_price": None}  # fmt: skip
+        if self.refusal:
+            order |= {"state": "denied", "why": self.refusal, "detail": "Too much at once."}
+        elif self.waits:
+            order |= {"state": "working", "why": "price", "detail": self.waits}
+        else:
+            order |= {"state": "filled", "why": "", "detail": "", "filled_qty": body["qty"],
+                      "average_price": "62000.10"}  # fmt: skip
+        self.orders[which] = order
+        return 201, order
+
+    def _of(self, path, name):
+        if path == "/fills":
+            return {"fills": [self._fill(order) for order in self.orders.values()
+                              if order["state"] == "filled"]}  # fmt: skip
+        if path == "/portfolio/history":
+            return {"snapshots": [
+                {"at_ms": NOW_MS + 60_000 * place, "equity": str(100_000 + place), "drawdown": 0}
+                for place in range(5)
+            ]}  # fmt: skip
+        if path == "/portfolio/performance":
+            return self.performance
+        return self._portfolio(name)
+
+    def _fill(self, order):
+        return {"number": 1, "book": "neutral", "client_order_id": order["client_order_id"],
+                "symbol": order["symbol"], "side": order["side"], "price": "62000.10",
+                "qty": order["qty"], "fee": "31.00005", "is_maker": False, "filled_ms": NOW_MS,
+                "evidence": EVIDENCE}  # fmt: skip
+
+    def _portfolio(self, name):
+        position = {
+            "symbol": "BTCUSDT", "qty": "1", "average_price": "62000.1", "cost": "62000.1",
+            "price": "62043.5", "price_source": "bid", "price_ms": NOW_MS - 12_000,
+            "is_stale": self.stale, "value": "62043.5", "unrealised": "43.4", "realised": "0",
+        }  # fmt: skip
+        books = [{"book": book, "equity": self.equity, "profit": profit, "fees": "31.00005",
+                  "fills": 1, "traded": "62000.1"}
+                 for book, profit in (("optimistic", "13"), ("neutral", "12.4"),
+                                      ("pessimistic", "-3"))]  # fmt: skip
+        return {
+            "portfolio": self.portfolios[name], "now_ms": NOW_MS, "state": self.state,
+            "cash": "37968.89995", "equity": self.equity, "realised": "0", "unrealised": "43.4",
+            "fees": "31.00005", "residue": self.residue, "gross": "62043.5", "peak": "100012.40",
+            "max_drawdown": -0.001, "day_profit": "12.40", "open_orders": 0, "fills": 1,
+            "positions": [position], "books": books,
+        }  # fmt: skip
+
+    def stop(self):
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
+def problem(status, code, message):
+    return status, {"error": {"code": code, "message": message, "field": None}}
+
+
+@pytest.fixture
+def engine():
+    engine = PaperEngine()
+    yield engine
+    engine.stop()
+
+
+@pytest.fixture
+def paper(engine):
+    engine.say("POST", "/portfolio/init", {}, main())
+    engine.told.clear()
+    return engine
+
+
+@pytest.fixture
+def client(engine):
+    client = PaperClient(engine.url)
+    yield client
+    client.close()
+
+
+def main(balance="100000"):
+    return {"name": "main", "currency": "USDT", "balance": balance}
+
+
+def orders_page(client):
+    from trading_app.ui.orders import show  # noqa: PLC0415 - the script is this text alone
+
+    show(client)
+
+
+def portfolio_page(client):
+    from trading_app.ui.portfolio import show  # noqa: PLC0415 - the script is this text alone
+
+    show(client)
+
+
+def trade_page(desk, paper):
+    from trading_app.ui.trade import show  # noqa: PLC0415 - the script is this text alone
+
+    show(desk, paper)
+
+
+@pytest.fixture
+def open_orders(client):
+    return lambda: opened(orders_page, client=client)
+
+
+@pytest.fixture
+def open_portfolio(client):
+    return lambda: opened(portfolio_page, client=client)
+
+
+@pytest.fixture
+def open_trade(client, desk):
+    return lambda: opened(trade_page, desk=desk, paper=client)
+
+
+def opened(script, **arguments):
+    return checked(AppTest.from_function(script, kwargs=arguments, default_timeout=20).run())
+
+
+def checked(page):
+    assert not page.exception, page.exception
+    return page
+
+
+def again(page):
+    """Look once more, when what was answered is no longer kept."""
+    time.sleep(KEEP_S)
+    return checked(page.run())
+
+
+def html(page):
+    return "\n".join(element.proto.body for element in page.get("html"))
+
+
+def words(page):
+    """The page without its tags."""
+    return re.sub("[ \n]+", " ", re.sub("<[^>]*>", " ", html(page)))
+
+
+def toasts(page):
+    return [toast.value for toast in page.toast]
+
+
+def click(page, key):
+    return checked(page.button(key=key).click().run())
+
+
+def placed(engine):
+    return [body for method, path, body in engine.told if (method, path) == ("POST", "/orders")]
+
+
+# --- one Buy button
+
+
+def test_buy_is_a_market_order_on_the_desk_and_main_is_made_on_first_use(
+    open_trade, engine, publisher
+):
+    page = open_trade()
+    assert "trades go to the paper desk, portfolio main" in words(page)
+    click(page, "buy")
+    assert toasts(page) == [
+        "portfolio main was made with 100\u202f000 USDT · Buy 1 BTCUSDT: filled at 62\u202f000.1"
+    ]
+    assert publisher.trades == []
+    assert engine.portfolios == {"main": main()}
+    (order,) = engine.orders.values()
+    assert (order["portfolio"], order["side"], order["type"]) == ("main", "buy", "market")
+    click(page, "sell")
+    assert toasts(page) == ["Sell 1 BTCUSDT: filled at 62\u202f000.1"]
+    assert len(engine.orders) == 2
+    assert "sell 1 BTCUSDT market : filled at 62\u202f000.1" in words(page)
+
+
+def test_another_run_of_the_script_places_nothing(open_trade, paper):
+    page = click(open_trade(), "buy")
+    again(page)
+    assert len(placed(paper)) == 1
+    assert toasts(page) == []
+
+
+def test_a_denied_buy_says_the_reason(open_trade, paper):
+    paper.refusal = "max_order"
+    page = click(open_trade(), "buy")
+    assert toasts(page) == ["Buy 1 BTCUSDT: denied: Too much at once."]
+
+
+def test_a_retry_after_an_answer_that_did_not_come_is_one_order(open_trade, paper, publisher):
+    page = open_trade()
+    paper.silent = True
+    click(page, "buy")
+    assert "not known whether it was taken" in toasts(page)[0]
+    assert publisher.trades == []
+    paper.silent = False
+    click(again(page), "buy")
+    assert toasts(page) == [
+        "Buy 1 BTCUSDT: it had been taken at the first try: filled at 62\u202f000.1"
+    ]
+    assert len(paper.orders) == 1
+    click(again(page), "buy")
+    assert len(paper.orders) == 2
+
+
+@pytest.mark.parametrize(
+    ("symbol", "price", "said"),
+    [
+        ("no symbol", None, "no symbol: the trade is published as before"),
+        ("SOLUSDT", None, "SOLUSDT has no market here: the trade is published as before"),
+        ("BTCUSDT", 3.5, "with a price typed in, the trade is published as before"),
+    ],
+)
+def test_what_cannot_be_an_order_is_published_as_before_and_the_page_says_so(
+    open_trade, paper, publisher, symbol, price, said
+):
+    page = open_trade()
+    page.selectbox(key="symbol").set_value(symbol)
+    page.number_input(key="price").set_value(price)
+    checked(page.run())
+    assert said in words(page)
+    click(page, "buy")
+    assert len(publisher.trades) == 1
+    assert paper.told == []
+
+
+def test_without_an_engine_trades_are_published_as_before(open_trade, paper, publisher):
+    paper.away = True
+    page = open_trade()
+    assert "market-engine is away: trades are published as before" in words(page)
+    click(page, "buy")
+    assert toasts(page) == ["Buy 1 BTCUSDT is on its way"]
+    assert len(publisher.trades) == 1
+    assert paper.told == []
+
+
+def test_a_halted_desk_is_said_before_the_click(open_trade, paper):
+    paper.state["state"] = "halted"
+    assert "the paper desk is halted: it denies new orders" in words(open_trade())
+
+
+def test_an_order_that_waits_is_followed_to_its_end(open_trade, paper):
+    paper.waits = "all that was displayed is taken"
+    page = click(open_trade(), "buy")
+    assert toasts(page) == ["Buy 1 BTCUSDT: waits: all that was displayed is taken"]
+    (order,) = paper.orders.values()
+    order |= {"state": "filled", "detail": "", "filled_qty": "1", "average_price": "62001"}
+    assert "filled at 62\u202f001" in words(again(page))
+
+
+# --- Orders
+
+
+def test_the_first_visit_offers_to_make_a_portfolio_and_a_click_makes_it(open_orders, engine):
+    page = open_orders()
+    assert "There is none yet." in words(page)
+    page.text_input(key="paper-new-name").set_value("second")
+    page.text_input(key="paper-new-balance").set_value("5 000.50")
+    page.button[-1].click().run()
+    assert engine.portfolios == {
+        "second": {"name": "second", "currency": "USDT", "balance": "5000.5"}
+    }
+    assert toasts(page) == ["Portfolio second has 5\u202f000.5 USDT"]
+    assert page.selectbox(key="paper-portfolio").value == "second"
+
+
+def test_the_ticket_previews_cost_and_risk_and_places_what_it_says(open_orders, paper):
+    page = open_orders()
+    text = words(page)
+    assert "expected price 62\u202f000.1" in text
+    assert "cash after 37\u202f968.90" in text
+    assert "passes the risk checks" in text
+    assert paper.told == []
+    checked(page.segmented_control(key="order-type").set_value("Limit").run())
+    page.text_input(key="order-qty").set_value("0.5")
+    page.text_input(key="order-limit").set_value("61 000.25")
+    page.checkbox(key="order-post-only").set_value(True)
+    checked(page.run())
+    paper.waits = "the market is not at its limit"
+    click(page, "place-buy")
+    (body,) = placed(paper)
+    assert (body["type"], body["qty"], body["limit_price"]) == ("limit", "0.5", "61000.25")
+    assert body["post_only"]
+    assert body["stop_price"] is None
+    assert toasts(page)[0].endswith("waits: the market is not at its limit")
+    assert "the market is not at its limit" in words(page)
+
+
+def test_an_open_order_is_cancelled_by_its_button(open_orders, paper):
+    paper.waits = "the market is not at its limit"
+    page = click(open_orders(), "place-buy")
+    click(page, "cancel-1")
+    assert toasts(page) == ["Cancelled: buy 1 BTCUSDT market"]
+    (order,) = paper.orders.values()
+    assert order["state"] == "cancelled"
+    text = words(again(page))
+    assert "None waits now." in text
+    assert "cancelled: cancelled by its owner" in text
+
+
+def test_a_preview_says_in_words_why_risk_would_deny(open_orders, paper):
+    paper.refusal = "max_order"
+    page = open_orders()
+    assert "would be denied : Too much at once." in words(page)
+    click(page, "place-buy")
+    assert toasts(page) == ["Not done: buy 1 BTCUSDT market: denied: Too much at once."]
+    assert "denied: Too much at once." in words(again(page))
+
+
+@pytest.mark.parametrize(
+    ("field", "text", "said"),
+    [
+        ("qty", "", "qty is missing"),
+        ("qty", "one", "qty is not a number"),
+        ("qty", "0", "qty must be above 0"),
+        ("qty", "1.0000000001", "qty has too many digits"),
+    ],
+)
+def test_a_wrong_field_is_named_and_nothing_is_sent(open_orders, paper, field, text, said):
+    page = open_orders()
+    page.text_input(key=f"order-{field}").set_value(text)
+    checked(page.run())
+    assert said in words(page)
+    click(page, "place-buy")
+    assert toasts(page)[0].startswith("Not sent: ")
+    assert placed(paper) == []
+
+
+def test_a_fill_is_shown_with_its_evidence_in_words(open_orders, paper):
+    page = again(click(open_orders(), "place-buy"))
+    assert "displayed 0.42 at the ask 62\u202f000.1, 0.1 taken before" in words(page)
+
+
+@pytest.mark.parametrize(
+    ("key", "state", "said"),
+    [
+        ("state-halted", "halted", "no order is taken; cancels pass"),
+        ("state-reducing", "reducing", "only orders that reduce a position are taken"),
+        ("state-flatten", "flatten", "orders are cancelled and positions closed"),
+    ],
+)
+def test_the_kill_switch_sets_the_state_and_the_first_line_says_it(
+    open_orders, paper, key, state, said
+):
+    page = click(open_orders(), key)
+    assert [body["state"] for _, path, body in paper.told if path == "/trading-state"] == [state]
+    text = words(page)
+    assert f"◆ {state}" in text
+    assert said in text
+    click(page, "state-active")
+    assert "● live" in words(page)
+
+
+def test_without_an_engine_both_pages_say_so_and_come_back(open_orders, open_portfolio, paper):
+    paper.away = True
+    for open_it in (open_orders, open_portfolio):
+        text = words(open_it())
+        assert "▲ away" in text
+        assert "make apps-up" in text
+    paper.away = False
+    time.sleep(REST_S)
+    assert "● live" in words(open_orders())
+
+
+# --- Portfolio
+
+
+def test_the_portfolio_says_where_it_stands_and_that_every_cent_is_explained(open_portfolio, paper):
+    text = words(open_portfolio())
+    assert "● live · 100\u202f012.40 USDT: +12.40 in all, +12.40 today" in text
+    assert "every cent explained" in text
+    assert "Fees 31.00 1 fill" in text
+    assert "optimistic neutral pessimistic" in text
+    assert "BTCUSDT 1 62\u202f000.1 62\u202f043.5 62\u202f043.50 +43.40 0.00" in text
+
+
+def test_a_residue_is_said_as_the_defect_it_is(open_portfolio, paper):
+    paper.residue = "0.01"
+    text = words(open_portfolio())
+    assert "✕ broken · 0.01 USDT cannot be explained" in text
+    assert "every cent explained" not in text
+    assert "a defect: this must be 0" in text
+
+
+def test_what_is_not_defined_is_a_dash_with_the_reason(open_portfolio, paper):
+    page = open_portfolio()
+    assert "Sharpe —" in words(page)
+    assert "it takes the returns of at least two days" in html(page)
+    paper.performance |= {"sharpe": 1.234, "win_rate": 0.5, "wins": 1, "losses": 1}
+    text = words(again(page))
+    assert "Sharpe 1.23" in text
+    assert "win rate 50.0 %" in text
+
+
+def test_a_stale_price_and_an_unpriced_position_are_said(open_portfolio, paper):
+    paper.stale = True
+    page = open_portfolio()
+    assert "◆ stale" in words(page)
+    assert "with an old price of BTCUSDT" in words(page)
+    paper.equity = None
+    assert "◐ waiting · equity is not known" in words(again(page))
+
+
+def test_an_engine_that_left_leaves_its_last_figures_greyed_with_their_age(
+    open_portfolio, paper, client
+):
+    page = open_portfolio()
+    paper.away = True
+    late = words(again(page))
+    assert "the market-engine answers late" in late
+    assert "100\u202f012.40" in late

@@ -1,0 +1,132 @@
+"""What is filled in becomes an exact order, or says what is wrong; words for money and evidence."""
+
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trading_app.order_ticket import Problem
+from trading_app.paper_answers import Evidence, Fill, Order
+from trading_app.paper_button import UNANSWERED_MAX, Unanswered
+from trading_app.paper_formats import evidence_words, money, order_words, outcome, profit
+from trading_app.paper_ticket import OrderForm, market_body, order_body, portfolio_body
+from trading_app.ui.portfolio_charts import POINTS_MAX, Curve, Point, _thinned, limits
+
+ORDER = {"client_order_id": "a", "symbol": "BTCUSDT", "side": "buy", "qty": "1.50"}
+FILL = ORDER | {
+    "price": "62000.10", "filled_ms": 1,
+    "evidence": {"kind": "quote", "price": "62000.10", "size": "0.42", "taken_before": "0"},
+}  # fmt: skip
+
+
+@given(st.decimals("0.000000001", "999999999", places=9))
+def test_a_quantity_arrives_as_exactly_as_it_was_typed(qty):
+    body = order_body(OrderForm("BTCUSDT", "buy", qty=f"{qty:f}"), "main")
+    assert Decimal(body["qty"]) == qty
+    assert "E" not in body["qty"]
+
+
+@given(st.floats(1e-9, 1e6).map(lambda value: round(value, 9)).filter(bool))
+def test_the_number_of_a_field_becomes_the_decimal_that_it_shows(qty):
+    assert Decimal(market_body("BTCUSDT", "buy", qty, "main")["qty"]) == Decimal(repr(qty))
+
+
+@given(st.text(max_size=20))
+def test_no_text_breaks_the_ticket_and_only_numbers_above_0_pass(text):
+    body = order_body(OrderForm("BTCUSDT", "buy", qty=text), "main")
+    if isinstance(body, dict):
+        assert Decimal(body["qty"]) > 0
+    else:
+        assert [problem.field for problem in body] == ["qty"]
+
+
+def test_only_the_fields_of_a_type_are_sent():
+    form = OrderForm("BTCUSDT", "sell", "stop_limit", "1", "2", "3", "day", True, True)
+    body = order_body(form, "main")
+    assert (body["limit_price"], body["stop_price"], body["post_only"]) == ("2", "3", True)
+    body = order_body(OrderForm("BTCUSDT", "sell", "market", "1", "2", "3", "day", True), "main")
+    assert (body["limit_price"], body["stop_price"], body["post_only"]) == (None, None, False)
+
+
+def test_every_wrong_field_is_named():
+    found = order_body(OrderForm(None, "buy", "stop_limit", "", "x", "-1"), "main")
+    assert [problem.field for problem in found] == ["symbol", "qty", "limit price", "stop price"]
+
+
+@pytest.mark.parametrize("name", ["", "Main", "a" * 33, "a b", "../a"])
+def test_a_portfolio_has_a_plain_name(name):
+    assert portfolio_body(name, "USDT", "1") == [Problem("name", "must be 1 to 32 of a-z 0-9 _ -")]
+
+
+def test_an_order_keeps_its_id_until_it_is_answered_and_the_oldest_is_forgotten():
+    unanswered = Unanswered()
+    body = {"symbol": "BTCUSDT", "qty": "1"}
+    first = unanswered.id_of(body)
+    assert unanswered.id_of(dict(reversed(body.items()))) == first
+    assert unanswered.id_of(body | {"qty": "2"}) != first
+    unanswered.answered(body)
+    assert unanswered.id_of(body) != first
+    for qty in range(UNANSWERED_MAX + 5):
+        unanswered.id_of(body | {"qty": str(qty + 3)})
+    assert len(unanswered) == UNANSWERED_MAX
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"state": "filled", "average_price": "62000.10"}, "filled at 62\u202f000.1"),
+        ({"state": "denied", "why": "cash", "detail": "Not enough."}, "denied: Not enough."),
+        ({"state": "denied", "why": "max_order"}, "denied: max order"),
+        ({"state": "working", "why": "stale_price"}, "waits: stale price"),
+        (
+            {"state": "cancelled", "why": "ioc", "filled_qty": "0.5", "average_price": "62000"},
+            "0.5 filled at 62\u202f000, the rest cancelled: ioc",
+        ),
+    ],
+)
+def test_what_became_of_an_order_is_said_in_words(changes, words):
+    assert outcome(Order.model_validate(ORDER | changes)) == words
+
+
+def test_an_order_is_said_as_it_was_asked():
+    order = ORDER | {"type": "limit", "limit_price": "61000", "time_in_force": "day",
+                     "post_only": True, "state": "working"}  # fmt: skip
+    words = "buy 1.5 BTCUSDT limit 61\u202f000, DAY, post-only"
+    assert order_words(Order.model_validate(order)) == words
+
+
+def test_the_evidence_of_a_fill_names_the_side_that_displayed_or_the_print():
+    fill = Fill.model_validate(FILL)
+    assert evidence_words(fill) == "displayed 0.42 at the ask 62\u202f000.1"
+    taken = fill.evidence.model_copy(update={"taken_before": Decimal("0.10")})
+    sold = fill.model_copy(update={"side": "sell", "evidence": taken})
+    assert evidence_words(sold) == "displayed 0.42 at the bid 62\u202f000.1, 0.1 taken before"
+    printed = Evidence(kind="print", price=Decimal("61999"), size=Decimal(2))
+    assert evidence_words(fill.model_copy(update={"evidence": printed})) == (
+        "printed 2 at 61\u202f999"
+    )
+
+
+def test_unknown_money_is_a_dash_and_profit_has_its_sign():
+    assert (money(None), profit(None)) == ("—", "—")
+    assert (profit(Decimal("0.004")), profit(Decimal("12.4")), profit(Decimal(-3))) == (
+        "0.00", "+12.40", "\u22123.00"
+    )  # fmt: skip
+
+
+@given(st.lists(st.floats(-1e9, 1e9), min_size=1, max_size=9))
+def test_an_axis_holds_every_value_and_little_more(values):
+    low, high = limits(values)
+    room = max(1e-6, max(values) - min(values), abs(max(values)) * 1e-4)
+    assert low <= min(values) + 1e-6 * room
+    assert high >= max(values) - 1e-6 * room
+    assert high - low <= 4 * room
+
+
+def test_a_long_curve_is_thinned_and_keeps_its_newest_point():
+    points = [Point(place, Decimal(place), 0.0) for place in range(5 * POINTS_MAX + 3)]
+    curve = Curve(_thinned(points), None)
+    assert len(curve.points) <= POINTS_MAX
+    assert curve.points[-1] == points[-1]
+    assert list(curve.points) == sorted(curve.points, key=lambda point: point.at_ms)
