@@ -77,10 +77,10 @@ FILLS = {
 }  # fmt: skip
 TELEMETRY = {"fills": 9, "published": 8, "waiting": 1, "residue": 0}
 TIMES = {  # how many fall into each bucket at each scrape, the open one last
-    "tick_to_order": [0, 2, 5, 30, 10, 2, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
-    "submit": [0, 0, 0, 4, 40, 5, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
-    "order_to_fill": [3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 2, 8, 4, 1, 0, 0, 0, 0, 1],
-    "halt": [5, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+    "tick_to_order": [2, 5, 30, 10, 2, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+    "submit": [0, 0, 4, 40, 5, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0],
+    "order_to_fill": [3, 0, 0, 0, 0, 0, 0, 0, 0, 1, 2, 8, 4, 1, 1],
+    "halt": [5, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
 }
 BOUNDS = [*(f"{bound:g}" for bound in BOUNDS_S), "+Inf"]
 
