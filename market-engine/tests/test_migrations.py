@@ -51,7 +51,7 @@ def test_large_tables_are_stored_in_the_order_of_their_keys(path):
         without_rowid = {name for name, sql in found if sql.strip().endswith("WITHOUT ROWID")}
     assert without_rowid == {
         "trades", "candles", "aggregated_metrics", "faults",
-        "portfolios", "fills", "ledger_entries", "positions", "portfolio_snapshots",
+        "portfolios", "orders", "fills", "ledger_entries", "positions", "portfolio_snapshots",
     }  # fmt: skip
 
 

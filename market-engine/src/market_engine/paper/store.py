@@ -63,9 +63,7 @@ class DeskStore:
         rows: dict[tuple[Table, bool], list[RowValues]] = {}
         for record in records:
             rows.setdefault(_TABLES[type(record)], []).append(row_of(record))
-        with self._database.writing() as connection:
-            for (table, replaces), values in rows.items():
-                self._database.insert(connection, table, values, replace=replaces)
+        self._database.write(rows)
 
     def portfolios(self) -> list[Portfolio]:
         """All, in the order of their making."""

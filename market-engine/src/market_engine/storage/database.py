@@ -6,7 +6,7 @@ Knows no table, and leaves what is special to one kind of database to ``dialect`
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from sqlalchemy import Connection, Table, make_url
@@ -98,14 +98,31 @@ class Database:
         """
         if not rows:
             return 0
-        sql = self._sql.get((table, replace))
-        if sql is None:
-            sql = self._dialect.insert_sql(table, replace=replace)
-            self._sql[table, replace] = sql
         try:
-            return self._dialect.insert(connection, sql, rows)
+            return self._dialect.insert(connection, self._statement(table, replace), rows)
         except (OverflowError, TypeError, ValueError) as error:
             raise RowError(f"{table.name}: {error}") from error
+
+    def write(self, rows: Mapping[tuple[Table, bool], Sequence[tuple[object, ...]]]) -> None:
+        """Insert rows into tables, which replace what is there or not, in one small transaction.
+
+        Raises RowError when one of them does not fit, and StorageError; then none was written.
+        """
+        statements = [(self._statement(*into), values) for into, values in rows.items()]
+        dialect = self._dialect
+        with self._turn, self._translating():
+            if self._writer is None:
+                self._writer = self._writers.connect()
+            try:
+                dialect.write(self._writer, statements)
+            except BaseException as error:
+                self._let_go()
+                if isinstance(error, dialect.row_errors):
+                    raise RowError(f"{self.name}: {error}") from error
+                if isinstance(error, dialect.driver_error):
+                    cure = dialect.cure(error)
+                    raise StorageError(f"{self.name}: {error}: {cure}") from error
+                raise
 
     def disk_use(self) -> DiskUse:
         """What it takes on its disk now."""
@@ -124,6 +141,13 @@ class Database:
         with self._turn:
             self._let_go()
         self._engine.dispose()
+
+    def _statement(self, table: Table, replace: bool) -> str:  # noqa: FBT001 - half of a key
+        sql = self._sql.get((table, replace))
+        if sql is None:
+            sql = self._dialect.insert_sql(table, replace=replace)
+            self._sql[table, replace] = sql
+        return sql
 
     def _let_go(self) -> None:
         writer, self._writer = self._writer, None
@@ -145,7 +169,7 @@ class Database:
         except _ROW_ERRORS as error:
             raise RowError(f"{self.name}: {error.orig}") from error
         except DBAPIError as error:
-            cure = self._dialect.cure(error)
+            cure = self._dialect.cure(error.orig)
             raise StorageError(f"{self.name}: {error.orig}: {cure}") from error
         except SQLAlchemyError as error:
             raise StorageError(f"{self.name}: {error}") from error

@@ -73,12 +73,12 @@ def _make_orders() -> None:
         sa.UniqueConstraint(
             "portfolio", "client_order_id", name="uq_orders_portfolio_client_order_id"
         ),
+        sqlite_with_rowid=False,
     )
     is_open = sa.text("open_books != ''")
     op.create_index(
         "ix_orders_open", "orders", ["number"], sqlite_where=is_open, postgresql_where=is_open
     )
-    op.create_index("ix_orders_portfolio_number", "orders", ["portfolio", "number"])
 
 
 def _make_fills() -> None:
