@@ -85,7 +85,7 @@ check: install ## lint, format, types, who may import whom, stale locks
 	@sh tools/lock.sh --check
 screenshots: install ## take the README's pictures anew, with the end-to-end test
 	@SCREENSHOTS=docs/images $(PYTEST) -q tests/test_click_to_panel.py tests/test_live_page.py \
-		tests/test_market_page.py
+		tests/test_market_page.py tests/test_paper_pages.py
 format: install ## mend what lint and format can mend
 	@$(BIN)/ruff check -q --fix . ; $(BIN)/ruff format -q .
 
