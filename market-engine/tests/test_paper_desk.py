@@ -8,10 +8,12 @@ from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from market_engine.decimals import NANO
 from market_engine.events import SECOND_NS, Quote, Trade
+from market_engine.paper import trading
 from market_engine.paper.desk import PaperDesk
 from market_engine.paper.errors import PaperError
 from market_engine.paper.model import (
@@ -223,6 +225,19 @@ def test_a_restart_changes_nothing_that_is_shown(rig):
     assert rig.desk.portfolio("main").books[1].fills == before.books[1].fills
     rig.trade("104", "9")
     assert rig.desk.portfolio("main").open_orders == 1
+
+
+def test_what_waits_in_other_books_alone_is_bounded(rig, monkeypatch):
+    monkeypatch.setattr(trading, "LEFTOVERS_MAX", 20)
+    rig.make(limits=msgspec.structs.replace(UNLIMITED, open_orders=10))
+    rig.quote("99", "100", size="100")
+    for number in range(100):  # a touch fills the neutral book, and never the pessimistic one
+        order = rig.buy(number, "1", limit="98")
+        rig.trade("98", "1")
+        assert rig.desk.current(order)[1] is OrderState.FILLED
+    assert len(rig.desk.store.open_orders()) <= 31
+    rig.restart()
+    assert rig.desk.portfolio("main").fills == 100
 
 
 def test_the_profit_of_the_day_outlives_a_restart(rig):

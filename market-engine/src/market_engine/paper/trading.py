@@ -35,6 +35,8 @@ from market_engine.paper.reasons import Why
 from market_engine.paper.round_trips import RoundTrips
 
 SNAPSHOT_NS: Final = 60 * 10**9
+LEFTOVERS_MAX: Final = 1_000
+"""So many orders wait in the other books after they are done in the neutral one."""
 DAY_NS: Final = 86_400 * 10**9
 SHADOWS: Final = (BookName.OPTIMISTIC, BookName.PESSIMISTIC)
 
@@ -134,7 +136,7 @@ class TradingPortfolio:
         for book, matcher in self._matchers.items():
             self._left[book][order.number] = order.asked.qty_nano
             records += self._apply(book, matcher.add(order), order.submitted_ns)
-        return records
+        return records + self._end_leftovers()
 
     def cancel(self, client_order_id: str, now_ns: int, why: Why) -> Order:
         """Take an order out of all books."""
@@ -147,6 +149,17 @@ class TradingPortfolio:
         if order.state not in FINAL:
             changes |= {"state": OrderState.CANCELLED, "why": why, "closed_ns": now_ns}
         return self._change(order, changes)
+
+    def _end_leftovers(self) -> list[Record]:
+        """Orders that are done but for another book are forgotten when there are too many."""
+        open_max = self.portfolio.limits.open_orders
+        if len(self.orders) <= open_max + LEFTOVERS_MAX:
+            return []
+        left = [order for order in self.orders.values() if order.state in FINAL]
+        return [
+            self.cancel(order.asked.client_order_id, order.submitted_ns, Why.CANCELLED)
+            for order in left[: len(left) // 2]
+        ]
 
     def on_quote(self, quote: Quote, now_ns: int) -> list[Record]:
         """What follows from a quote that its market has noted; it may be older than ``now_ns``."""
