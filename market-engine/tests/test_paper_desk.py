@@ -319,6 +319,60 @@ def test_while_nothing_can_be_stored_no_order_is_taken_and_none_is_filled(rig):
     assert rig.desk.figures.store_failures >= 2
 
 
+def test_a_cancel_that_cannot_be_stored_leaves_the_order_as_it_is(rig):
+    rig.make()
+    rig.quote("99", "100")
+    rig.buy(1, "1", limit="90")
+    with closing(sqlite3.connect(rig.path)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(PaperError, match="stored"):
+            rig.desk.cancel("main", "o-1")
+        other.rollback()
+    assert rig.desk.portfolio("main").open_orders == 1
+    assert rig.desk.cancel("main", "o-1").state is OrderState.CANCELLED
+    rig.restart()
+    assert rig.desk.portfolio("main").open_orders == 0
+
+
+def test_what_is_not_stored_is_not_told_as_done(rig):
+    rig.make()
+    rig.quote("99", "100")
+    order = rig.buy(1, "1", limit="95")
+    with closing(sqlite3.connect(rig.path)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        rig.trade("94", "1")
+        stored, state, why = rig.desk.current(order)
+        assert (stored.filled_nano, state, why) == (0, OrderState.PENDING, Why.NOT_STORED)
+        other.rollback()
+    with pytest.raises(PaperError, match="filled already"):
+        rig.desk.cancel("main", "o-1")
+
+
+def test_a_flatten_that_was_broken_off_goes_on_after_a_restart(rig):
+    rig.make()
+    rig.quote("99", "100", size="1")
+    rig.buy(1, "1")
+    rig.now_ns += 60 * SECOND_NS  # no fresh price: what closes the position waits
+    rig.desk.take([], rig.now_ns)
+    rig.desk.set_state(TradingState.FLATTEN, "")
+    rig.database.close()
+    with closing(sqlite3.connect(rig.path)) as connection, connection:  # as if killed before it
+        connection.execute("DELETE FROM orders WHERE number > 1")
+    rig._begin()
+    rig.quote("99", "100", size="1", after_s=2)
+    rig.quote("99", "100", size="1", after_s=2)
+    assert rig.desk.portfolio("main").positions[0].qty_nano == 0
+    assert rig.desk.state().state is TradingState.HALTED
+
+
+def test_when_nothing_comes_any_more_prices_grow_old(rig):
+    rig.make()
+    rig.quote("99", "100")
+    rig.now_ns += 3_600 * SECOND_NS
+    rig.desk.take([], rig.now_ns)
+    assert rig.buy(1).why is Denial.STALE_PRICE
+
+
 def test_a_portfolio_is_made_once_and_each_has_one_currency(rig):
     rig.make()
     rig.make()

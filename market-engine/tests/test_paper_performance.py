@@ -31,16 +31,21 @@ def a_portfolio(annual_days=365, balance=1_000) -> Portfolio:
     return Portfolio("main", "USDT", Decimal(balance), START_NS, annual_days)
 
 
-def daily(*equities) -> list[tuple[int, Decimal]]:
-    """One a day, somewhen in it."""
+def daily(*equities, has_weekends=True) -> list[tuple[int, Decimal]]:
+    """One a day, somewhen in it; from a Friday on, or Monday to Friday alone."""
+    days = range(len(equities))
+    if not has_weekends:
+        days = [3 + day // 5 * 7 + day % 5 for day in days]
     return [
-        (START_NS + day * DAY_NS + day * 7_919, Decimal(each)) for day, each in enumerate(equities)
+        (START_NS + day * DAY_NS + day * 7_919, Decimal(each))
+        for day, each in zip(days, equities, strict=True)
     ]
 
 
 def figures(*equities, annual_days=365, max_drawdown=0.0, **options):
     portfolio = a_portfolio(annual_days)
-    return performance(portfolio, daily(*equities), max_drawdown, [], **options)
+    course = daily(*equities, has_weekends=annual_days >= 365)
+    return performance(portfolio, course, max_drawdown, [], **options)
 
 
 def a_trip(profit) -> RoundTrip:
@@ -203,3 +208,13 @@ def test_figures_of_trips_are_those_of_a_count_by_hand(nanos):
     if costs:
         assert agrees(found.profit_factor / (gains / costs) if gains else 1, 1)
     assert agrees(float(found.expectancy), sum(nanos) / len(nanos) / 1e9)
+
+
+def test_weekends_do_not_count_where_markets_close_though_the_feed_goes_on_ticking():
+    week = daily(1_010, 1_010, 1_010, 1_020, 1_030)  # Friday to Tuesday
+    assert daily_equities(a_portfolio(252), week) == [1_000, 1_010, 1_020, 1_030]
+    assert daily_equities(a_portfolio(364), week) == [1_000, 1_010, 1_020, 1_030]
+    assert daily_equities(a_portfolio(365), week) == [1_000, 1_010, 1_010, 1_010, 1_020, 1_030]
+    assert daily_equities(a_portfolio(252), week[1:3]) == [1_000]
+    moved = daily(1_010, 900, 800, 1_020)
+    assert performance(a_portfolio(252), moved, 0.0, []).days == 2

@@ -349,3 +349,81 @@ def test_an_order_that_is_denied_does_not_pass_by_being_made_larger(
     large = msgspec.structs.replace(small, qty_nano=small.qty_nano + more * NANO)
     if check(small, seen).denial is not None:
         assert check(large, seen).denial is not None
+
+
+def test_a_collar_is_never_more_than_can_be_read_again() -> None:
+    most = market(price="999999999999999.999999999")
+    seen = view(limits(price_collar=Decimal("0.05")), market=most)
+    rich = msgspec.structs.replace(seen.portfolio, balance=Decimal(10**30))
+    account = PortfolioAccount(rich)
+    account.open()
+    seen = msgspec.structs.replace(seen, portfolio=rich, account=account)
+    assert check(order(), seen).collar_nano == 10**24 - 1
+    assert reason(order(limit="999999999999999.999999999"), seen) is None
+
+
+def test_open_reduce_only_orders_use_up_what_can_be_closed() -> None:
+    way_out = opened(order("sell", qty="10", limit="110", reduce_only=True))
+    no_shorts = view(limits(allow_short=False), held="10", open_orders=[way_out])
+    reducing = view(held="10", state=TradingState.REDUCING, open_orders=[way_out])
+    assert reason(order("sell", qty="1", limit="110"), no_shorts) is Denial.MAX_POSITION
+    assert reason(order("sell", qty="1", limit="110"), reducing) is Denial.REDUCING
+    partly = [opened(order("sell", qty="4", limit="110", reduce_only=True))]
+    reducing = msgspec.structs.replace(reducing, open_orders=partly)
+    assert reason(order("sell", qty="6", limit="110"), reducing) is None
+    assert reason(order("sell", qty="6.000000001", limit="110"), reducing) is Denial.REDUCING
+
+
+def test_the_position_is_judged_as_if_reduce_only_orders_were_filled_first() -> None:
+    resting = [
+        opened(order("sell", qty="9", limit="110"), 1),
+        opened(order("sell", qty="10", limit="110", reduce_only=True), 2),
+    ]
+    seen = view(limits(max_position=Decimal(1400)), held="10", open_orders=resting)
+    assert reason(order("sell", qty="5"), seen) is None
+    assert reason(order("sell", qty="5.000000001"), seen) is Denial.MAX_POSITION
+
+
+@pytest.mark.parametrize("state", [TradingState.ACTIVE, TradingState.REDUCING])
+def test_a_reduce_only_order_is_denied_where_open_ones_close_the_whole_position(
+    state: TradingState,
+) -> None:
+    resting = opened(order("sell", qty="10", limit="110"))
+    seen = view(limits(allow_short=False), held="10", state=state, open_orders=[resting])
+    verdict = check(order("sell", qty="10", reduce_only=True), seen)
+    assert verdict.denial is Denial.REDUCE_ONLY
+    assert verdict.detail == (
+        "the position in BTCUSDT is 10, and the open sell orders close all of it already: "
+        "cancel the other first"
+    )
+    other_side = msgspec.structs.replace(seen, open_orders=[opened(order(qty="10", limit="90"))])
+    assert reason(order("sell", qty="10", reduce_only=True), other_side) is None
+
+
+@pytest.mark.parametrize("state", [TradingState.HALTED, TradingState.FLATTEN])
+def test_the_desks_own_orders_pass_beside_open_ones(state: TradingState) -> None:
+    resting = opened(order("sell", qty="10", limit="110"))
+    seen = view(held="10", state=state, open_orders=[resting], market=None)
+    way_out = order("sell", qty="10", reduce_only=True, source="flatten")
+    assert reason(way_out, seen) is None
+
+
+@pytest.mark.parametrize(
+    ("age_ns", "asked", "cost"),
+    [
+        (0, order(), "102.01"), (10 * NANO + 1, order(), "101"),
+        (0, order(stop="200", type=OrderType.STOP), "202"), (0, order(limit="100"), "100"),
+    ],
+)  # fmt: skip
+def test_a_buy_without_a_collar_is_charged_at_the_ask_with_slippage(
+    age_ns: int, asked: NewOrder, cost: str
+) -> None:
+    seen = market()
+    at_ns = NOW_NS - age_ns
+    seen.note_quote(Quote("x", "BTCUSDT", nano("97"), NANO, nano("101"), NANO, at_ns, at_ns))
+    seen.note_trade(Trade("x", "BTCUSDT", nano("100"), NANO, "buy", 2, NOW_NS, NOW_NS))
+    model = Model(Decimal(0), Decimal(0), slippage=Decimal("0.01"))
+    exact = Portfolio("main", "USDT", Decimal(cost), 0, limits=FREE, model=model)
+    less = msgspec.structs.replace(exact, balance=exact.balance - Decimal("0.000000001"))
+    assert reason(asked, view(portfolio=exact, market=seen)) is None
+    assert reason(asked, view(portfolio=less, market=seen)) is Denial.CASH

@@ -17,6 +17,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from trading_app.market_client import KEEP_S, REST_S
+from trading_app.paper_button import Unanswered
 from trading_app.paper_client import PaperClient
 
 NOW_MS = 1_790_000_000_000
@@ -547,3 +548,59 @@ def test_an_engine_that_left_leaves_its_last_figures_greyed_with_their_age(
     late = words(again(page))
     assert "the market-engine answers late" in late
     assert "100\u202f012.40" in late
+
+
+# --- one order, however it is pressed
+
+
+@pytest.mark.parametrize("leaves", [True, False])
+def test_a_trade_that_the_desk_may_have_taken_is_never_published(
+    open_trade, paper, publisher, leaves
+):
+    page = open_trade()
+    paper.silent = True
+    click(page, "buy")
+    if leaves:
+        paper.stop()
+    else:
+        paper.away = True
+    click(again(page), "buy")
+    assert "not known whether" in toasts(page)[0]
+    assert "it stays one order" in toasts(page)[0]
+    assert publisher.trades == []
+    assert "press the same once more" in words(page)
+    click(page, "sell")
+    if leaves:
+        assert [trade.side for trade in publisher.trades] == ["sell"]
+        return
+    paper.away = paper.silent = False
+    time.sleep(REST_S)
+    click(again(page), "buy")
+    assert "had been taken at the first try" in toasts(page)[0]
+    assert len(paper.orders) == 1
+
+
+def test_an_engine_that_leaves_between_the_look_and_the_click_publishes_nothing_taken(
+    open_trade, paper, publisher
+):
+    page = open_trade()
+    paper.silent = True
+    click(page, "buy")
+    again(page)  # what it answered just now is kept, so the next click goes to the desk
+    paper.stop()
+    click(page, "buy")
+    assert "it is not known whether the desk took it" in toasts(page)[0]
+    assert "Press again when it is back: it stays one order" in toasts(page)[0]
+    assert publisher.trades == []
+
+
+@pytest.mark.parametrize(("opens", "key"), [("open_trade", "buy"), ("open_orders", "place-buy")])
+def test_a_double_click_is_one_order(request, paper, opens, key):
+    page = request.getfixturevalue(opens)()
+    at_s = [0.0]
+    page.session_state["paper-unanswered"] = Unanswered(lambda: at_s[0])
+    click(click(page, key), key)
+    assert len(paper.orders) == 1
+    at_s[0] = 0.6
+    click(page, key)
+    assert len(paper.orders) == 2

@@ -1,16 +1,21 @@
 """What is filled in becomes an exact order, or says what is wrong; words for money and evidence."""
 
+import threading
 from decimal import Decimal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from trading_app.market_client import Failed, Refused
 from trading_app.order_ticket import Problem
 from trading_app.paper_answers import Evidence, Fill, Order
-from trading_app.paper_button import UNANSWERED_MAX, Unanswered
+from trading_app.paper_button import UNANSWERED_MAX, Unanswered, place, press
+from trading_app.paper_client import Done
 from trading_app.paper_formats import evidence_words, money, order_words, outcome, profit
+from trading_app.paper_status import UNKNOWN_PORTFOLIO
 from trading_app.paper_ticket import OrderForm, market_body, order_body, portfolio_body
+from trading_app.sidecar_client import Away
 from trading_app.ui.portfolio_charts import POINTS_MAX, Curve, Point, _thinned, limits
 
 ORDER = {"client_order_id": "a", "symbol": "BTCUSDT", "side": "buy", "qty": "1.50"}
@@ -130,3 +135,98 @@ def test_a_long_curve_is_thinned_and_keeps_its_newest_point():
     assert len(curve.points) <= POINTS_MAX
     assert curve.points[-1] == points[-1]
     assert list(curve.points) == sorted(curve.points, key=lambda point: point.at_ms)
+
+
+class Answers:
+    """A client whose engine says what it is told to; ``ids`` are those it was asked with."""
+
+    def __init__(self, *answers):
+        self.answers, self.ids = list(answers), []
+
+    def place(self, body):
+        self.ids.append(body["client_order_id"])
+        return self.answers.pop(0)
+
+    def make(self, _):
+        return AWAY
+
+
+AWAY = Away("nothing answers", 0.0, None, None)
+TAKEN = Done(Order.model_validate(ORDER | {"state": "filled"}))
+BODY = {"symbol": "BTCUSDT", "qty": "1"}
+
+
+@pytest.mark.parametrize("second", [AWAY, Refused("busy", "Not now.")])
+def test_what_may_have_been_taken_stays_one_order_until_the_desk_says_so(second):
+    client = Answers(Failed("late"), second, TAKEN, TAKEN)
+    at_s = [0.0]
+    unanswered = Unanswered(lambda: at_s[0])
+    for answered in (Failed, Failed, Done):
+        assert isinstance(place(client, unanswered, BODY), answered)
+    assert len(unanswered) == 0
+    at_s[0] = 9.0
+    place(client, unanswered, BODY)
+    assert len(set(client.ids[:3])) == 1
+    assert client.ids[3] != client.ids[0]
+
+
+@pytest.mark.parametrize("first", [AWAY, Refused("busy", "Not now.")])
+def test_what_was_certainly_not_taken_is_forgotten(first):
+    client = Answers(first, TAKEN)
+    unanswered = Unanswered()
+    assert place(client, unanswered, BODY) == first
+    assert len(unanswered) == 0
+    place(client, unanswered, BODY)
+    assert client.ids[0] != client.ids[1]
+
+
+def test_a_double_click_is_one_order_and_a_later_click_another():
+    client = Answers(*[TAKEN] * 5)
+    at_s = [10.0]
+    unanswered = Unanswered(lambda: at_s[0])
+    for now_s in (10.0, 10.1, 10.49, 10.51):
+        at_s[0] = now_s
+        place(client, unanswered, BODY)
+    first, second, third, fourth = client.ids
+    assert first == second == third != fourth
+    at_s[0] = 11.5
+    place(client, unanswered, BODY, 10.6)  # pressed in time, and sent late
+    assert client.ids[4] == fourth
+
+
+def test_a_double_click_whose_second_half_finds_nobody_is_not_known_as_undone():
+    client = Answers(TAKEN, AWAY, TAKEN)
+    at_s = [0.0]
+    unanswered = Unanswered(lambda: at_s[0])
+    place(client, unanswered, BODY)
+    assert isinstance(place(client, unanswered, BODY), Failed)
+    at_s[0] = 9.0
+    place(client, unanswered, BODY)
+    assert len(set(client.ids)) == 1
+
+
+def test_a_portfolio_that_cannot_be_made_leaves_an_unanswered_order_as_it_is():
+    client = Answers(Failed("late"), Refused(UNKNOWN_PORTFOLIO, "None."), TAKEN)
+    unanswered = Unanswered()
+    for answered in (Failed, Failed, Done):
+        assert isinstance(press(client, unanswered, "BTCUSDT", "buy", 1.0).answer, answered)
+    assert len(set(client.ids)) == 1
+
+
+def test_clicks_at_once_in_one_session_are_one_order():
+    release = threading.Event()
+
+    class Slow(Answers):
+        def place(self, body):
+            release.wait(5)
+            return super().place(body)
+
+    client, unanswered = Slow(TAKEN, TAKEN), Unanswered()
+    clicks = [threading.Thread(target=place, args=(client, unanswered, BODY)) for _ in "ab"]
+    for each in clicks:
+        each.start()
+    release.set()
+    for each in clicks:
+        each.join()
+    assert len(client.ids) == 2
+    assert len(set(client.ids)) == 1

@@ -221,7 +221,7 @@ class Engine:
             self._closes_ns = min(self._closes_ns, now_ns)
             self._take(())
         while not self.schedule.is_open(now_ns):
-            if self._stopping.wait(1.0):
+            if self._idle(1.0):
                 return False
             now_ns = time.time_ns()
         self._closes_ns = self.schedule.next_change_ns(now_ns) or _NEVER_NS
@@ -255,7 +255,17 @@ class Engine:
         finally:
             self._running = False
         if self._failure:
-            self._stopping.wait(RETRY_S)
+            self._idle(RETRY_S)
+
+    def _idle(self, for_s: float) -> bool:
+        """Wait; True when the engine stops. Prices grow old meanwhile, also for the paper desk."""
+        until_s = time.monotonic() + for_s
+        while time.monotonic() < until_s:
+            if self._stopping.wait(min(1.0, for_s)):
+                return True
+            if self.settings.feed != "replay":
+                self.paper.take((), time.time_ns())
+        return False
 
     def _run_made(self, last_ids: dict[str, int]) -> None:
         record = self.recorder.record if self.recorder else None

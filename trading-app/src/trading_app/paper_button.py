@@ -7,9 +7,10 @@ second try of the same is the same order.
 from __future__ import annotations
 
 import threading
+import time
 import uuid
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -25,34 +26,70 @@ from trading_app.sidecar_client import Away
 MAIN: Final = "main"
 MAIN_BODY: Final = {"name": MAIN, "currency": "USDT", "balance": "100000"}
 UNANSWERED_MAX: Final = 16
+DOUBLE_CLICK_S: Final = 0.5
+"""So soon after its answer, the same order once more is the same order."""
+_Same = tuple[tuple[str, str], ...]
 Placing = Done[Order] | Away[Order] | Refused | Failed
+
+
+class Lost(Failed):
+    """It was not taken now, but an earlier try had no answer: that one may have been taken."""
 
 
 class Unanswered:
     """The ids of orders whose answer has not come; at most so many, the oldest is forgotten.
 
-    One for each browser session; its runs may overlap.
+    One for each browser session; its runs may overlap, and ``sending`` lets one send at a time. An
+    order that was done keeps its id for a moment more: a double click is one order.
     """
 
-    def __init__(self) -> None:
-        self._ids: OrderedDict[tuple[tuple[str, str], ...], str] = OrderedDict()
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.clock = clock
+        self.sending = threading.Lock()
+        self._ids: OrderedDict[_Same, str] = OrderedDict()
+        self._done: OrderedDict[_Same, tuple[str, float]] = OrderedDict()
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
         return len(self._ids)
 
-    def id_of(self, body: Mapping[str, object]) -> str:
+    def id_of(self, body: Mapping[str, object], pressed_s: float | None = None) -> str:
         """Give the id of this order: a new one, or that of its first try."""
         with self._lock:
-            found = self._ids.setdefault(same(body), str(uuid.uuid4()))
+            found = self._tried(body, pressed_s) or str(uuid.uuid4())
+            self._ids.setdefault(same(body), found)
             while len(self._ids) > UNANSWERED_MAX:
                 self._ids.popitem(last=False)
             return found
+
+    def may_be_taken(self, body: Mapping[str, object], pressed_s: float | None = None) -> bool:
+        """Whether an earlier try of this order has no answer, or was done a moment ago."""
+        with self._lock:
+            return self._tried(body, pressed_s) is not None
+
+    def _tried(self, body: Mapping[str, object], pressed_s: float | None) -> str | None:
+        if found := self._ids.get(same(body)):
+            return found
+        done, done_s = self._done.get(same(body), (None, 0.0))
+        at_s = self.clock() if pressed_s is None else pressed_s
+        return done if at_s - done_s < DOUBLE_CLICK_S else None
 
     def answered(self, body: Mapping[str, object]) -> None:
         """Forget it: the same order once more is a new one."""
         with self._lock:
             self._ids.pop(same(body), None)
+
+    def done(self, body: Mapping[str, object]) -> None:
+        """Forget it, but for the second half of a double click, counted from its first answer."""
+        with self._lock:
+            key = same(body)
+            found = self._ids.pop(key, None)
+            if found is None or self._done.get(key, ("", 0.0))[0] == found:
+                return
+            self._done[key] = (found, self.clock())
+            self._done.move_to_end(key)
+            while len(self._done) > UNANSWERED_MAX:
+                self._done.popitem(last=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,25 +134,58 @@ def _to_desk(state: TradingState) -> Way:
 
 
 def press(
-    client: PaperClient, unanswered: Unanswered, symbol: str, side: str, qty: float
+    client: PaperClient,
+    unanswered: Unanswered,
+    symbol: str,
+    side: str,
+    qty: float,
+    pressed_s: float | None = None,
 ) -> Pressed | list[Problem]:
     """Place a market order in *main*, which is made on first use; or say what is wrong with it."""
     body = market_body(symbol, side, qty, MAIN)
     if isinstance(body, list):
         return body
-    answer = place(client, unanswered, body)
+    answer = _send(client, unanswered, body, pressed_s)
     if not (isinstance(answer, Refused) and answer.code == UNKNOWN_PORTFOLIO):
-        return Pressed(answer)
+        return Pressed(_known(unanswered, body, answer))
     made = client.make(MAIN_BODY)
     if isinstance(made, Failed | Away):
-        return Pressed(Refused("not_made", f"portfolio {MAIN} could not be made: {made.reason}"))
+        refused = Refused("not_made", f"portfolio {MAIN} could not be made: {made.reason}")
+        return Pressed(_known(unanswered, body, refused))
     is_new = isinstance(made, Done) and made.is_new
-    return Pressed(place(client, unanswered, body), is_new)
+    return Pressed(place(client, unanswered, body, pressed_s), is_new)
 
 
-def place(client: PaperClient, unanswered: Unanswered, body: Mapping[str, object]) -> Placing:
-    """Send an order under its id; only without an answer does the next try have the same one."""
-    answer = client.place({**body, "client_order_id": unanswered.id_of(body)})
-    if not isinstance(answer, Failed):
-        unanswered.answered(body)
+def place(
+    client: PaperClient,
+    unanswered: Unanswered,
+    body: Mapping[str, object],
+    pressed_s: float | None = None,
+) -> Placing:
+    """Send an order under its id, which it keeps while an earlier try may have been taken."""
+    return _known(unanswered, body, _send(client, unanswered, body, pressed_s))
+
+
+def _send(
+    client: PaperClient,
+    unanswered: Unanswered,
+    body: Mapping[str, object],
+    pressed_s: float | None,
+) -> Placing:
+    at_s = unanswered.clock() if pressed_s is None else pressed_s
+    with unanswered.sending:
+        tried = unanswered.may_be_taken(body, at_s)
+        answer = client.place({**body, "client_order_id": unanswered.id_of(body, at_s)})
+        if isinstance(answer, Done):
+            unanswered.done(body)
+        elif not (tried or isinstance(answer, Failed)):
+            unanswered.answered(body)
     return answer
+
+
+def _known(unanswered: Unanswered, body: Mapping[str, object], answer: Placing) -> Placing:
+    """Say what is known of the order, where the answer speaks of its last try alone."""
+    if isinstance(answer, Done | Failed) or not unanswered.may_be_taken(body):
+        return answer
+    why = answer.message if isinstance(answer, Refused) else answer.reason
+    return Lost(f"an earlier try had no answer, and now: {why}")

@@ -138,9 +138,13 @@ def _refused(request: Request, error: HTTPException) -> Response:
 
 
 def _methods(request: Request) -> set[str]:
-    """Of all routes at this address: the router names those of the first one only."""
-    found: set[str] = set()
-    for route in request.app.routes:
-        if isinstance(route, Route) and route.path_regex.match(request.scope["path"]):
-            found |= route.methods or set()
-    return found
+    """Of all routes at this address: the router names those of the first one only.
+
+    Those that spell it out come before those with a parameter in its place.
+    """
+    path = request.scope["path"]
+    routes = [each for each in request.app.routes if isinstance(each, Route)]
+    found = [each for each in routes if each.path == path] or [
+        each for each in routes if each.path_regex.match(path)
+    ]
+    return {method for each in found for method in each.methods or ()}

@@ -37,12 +37,13 @@ class PortfolioAccount:
         """0 or less; below −1 only where more was lost than there was."""
         self.day_equity = portfolio.balance
         """The equity at the last 00:00 UTC."""
+        self.is_day_due = False
+        """Whether the day's equity is still to come: it began unpriced."""
         self._held = Valuation()
         self._trough = portfolio.balance
         """The lowest equity since the peak."""
         self._is_noted = True
         """Whether the peak and the drawdown have seen the newest fill."""
-        self._is_day_due = False
         self._carried = ZERO
         """What postings and fills disagreed in when they were loaded."""
 
@@ -165,7 +166,7 @@ class PortfolioAccount:
         ``at_ns`` is the first moment of which it is known.
         """
         del at_ns  # the equity of now is all that is kept of the moment
-        self._is_day_due = True
+        self.is_day_due = True
         self._note()
 
     def snapshot(self, at_ns: int, number: int) -> Snapshot:
@@ -189,7 +190,8 @@ class PortfolioAccount:
         """After ``load``: take from the newest snapshot what the ledger cannot tell.
 
         No snapshot has ``day_equity``. Where it is not given, the day begins anew with the
-        snapshot's equity, or where that was unpriced, with what is held at cost.
+        snapshot's equity, or where that was unpriced, with the next that is known; until then
+        it is what is held at cost.
         """
         if snapshot.peak is not None:
             self.peak = self._trough = snapshot.peak
@@ -198,6 +200,7 @@ class PortfolioAccount:
             day_equity = snapshot.equity
         if day_equity is None:
             day_equity = add(self.cash, self._held.total)
+            self.is_day_due = True
         self.day_equity = day_equity
 
     def _note(self) -> None:
@@ -206,8 +209,8 @@ class PortfolioAccount:
         if equity is None:
             return
         self._is_noted = True
-        if self._is_day_due:
-            self._is_day_due = False
+        if self.is_day_due:
+            self.is_day_due = False
             self.day_equity = equity
         if equity > self.peak:
             self.peak = self._trough = equity

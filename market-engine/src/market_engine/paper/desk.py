@@ -6,17 +6,16 @@ before; while nothing can be stored, no order is taken and none is filled.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
-import msgspec
-
 from market_engine.events import SECOND_NS, Quote, Trade
 from market_engine.paper.errors import PaperError
 from market_engine.paper.figures import DeskFigures
-from market_engine.paper.flatten import cancel_all, closing_orders, is_flat
+from market_engine.paper.flatten import cancel_all, cancelled, closing_orders, is_flat
 from market_engine.paper.log import DeskLog
 from market_engine.paper.markets import SymbolMarket
 from market_engine.paper.model import (
@@ -31,7 +30,7 @@ from market_engine.paper.model import (
     TradingState,
 )
 from market_engine.paper.reasons import Denial, Why
-from market_engine.paper.resume import load_portfolios
+from market_engine.paper.resume import load_portfolios, same_portfolio
 from market_engine.paper.risk import Preview, RiskView, check, currency_of, preview
 from market_engine.paper.round_trips import RoundTrip
 from market_engine.paper.store import DeskStore
@@ -62,6 +61,7 @@ class PaperDesk:
         self._log = DeskLog(store, self.figures)
         self._lock = threading.RLock()
         self._markets: dict[str, SymbolMarket] = {}
+        self._flattened_ns = 0
         self._numbers = Numbers(*store.last_numbers())
         self._state = store.state() or StateChange(0, TradingState.ACTIVE, 0, "")
         self._portfolios = load_portfolios(store, self._markets, self._numbers, self.figures)
@@ -97,7 +97,7 @@ class PaperDesk:
         with self._lock:
             known = self._portfolios.get(portfolio.name)
             if known is not None:
-                return _same(known.portfolio, portfolio), False
+                return same_portfolio(known.portfolio, portfolio), False
             if len(self._portfolios) >= PORTFOLIOS_MAX:
                 message = f"there are {PORTFOLIOS_MAX} portfolios, which is the limit: use one"
                 raise PaperError("too_many_portfolios", message)
@@ -134,17 +134,13 @@ class PaperDesk:
         """Take back what is not filled. Raises PaperError: unknown, closed, or not stored."""
         with self._lock:
             trading = self._trading(portfolio)
+            self._log.write()  # what it was filled before
             order = self._known(portfolio, client_order_id)
             if order.state in FINAL:
                 message = f"the order {client_order_id} is {order.state} already"
                 raise PaperError("order_closed", message)
-            if not self._log.write():
-                message = f"nothing can be stored now: {self._log.problem}"
-                raise PaperError("not_stored", message)
-            cancelled = trading.cancel(client_order_id, self.now_ns, Why.CANCELLED)
-            self._log.add([cancelled])
-            self._log.write()
-            return cancelled
+            self._log.write_now([cancelled(order, self.now_ns)])  # or it stays as it is
+            return trading.cancel(client_order_id, self.now_ns, Why.CANCELLED)
 
     def set_state(self, state: TradingState, reason: str) -> StateChange:
         """Let orders through, or not; from the very next order on. Raises PaperError.
@@ -161,9 +157,8 @@ class PaperDesk:
                 records += cancel_all(self._portfolios.values(), self.now_ns)
             self._log.add(records)
             self._log.write()
-            if state is TradingState.FLATTEN:
-                for asked in closing_orders(self._portfolios.values(), self._state.number):
-                    self.submit(asked)
+            self._flattened_ns = 0
+            self._flatten()
             return self._state
 
     def state(self) -> StateChange:
@@ -195,11 +190,13 @@ class PaperDesk:
         """An order as it is now, and why what is left of it is not filled."""
         with self._lock:
             asked = order.asked
+            if self._log.is_behind:  # what is in memory may never be true
+                stored = self.store.order(asked.portfolio, asked.client_order_id) or order
+                is_final = stored.state in FINAL
+                return stored, stored.state, stored.why if is_final else Why.NOT_STORED
             order = self._find(asked.portfolio, asked.client_order_id) or order
             if order.state in FINAL:
                 return order, order.state, order.why
-            if self._log.is_behind:
-                return order, order.state, Why.NOT_STORED
             return order, *self._portfolios[asked.portfolio].why(order, self.now_ns)
 
     def _take_trade(self, trade: Trade, *, is_trading: bool) -> None:
@@ -221,11 +218,21 @@ class PaperDesk:
     def _pass_time(self) -> None:
         for portfolio in self._portfolios.values():
             self._log.add(portfolio.on_time(self.now_ns))
-        if self._state.state is TradingState.FLATTEN and is_flat(self._portfolios.values()):
-            self._state = StateChange(
-                self._state.number + 1, TradingState.HALTED, self.now_ns, "flattened"
-            )
+        self._flatten()
+
+    def _flatten(self) -> None:
+        """Send what closes the positions that nothing closes yet; at most once a second."""
+        if self._state.state is not TradingState.FLATTEN:
+            return
+        held, number = self._portfolios.values(), self._state.number
+        if is_flat(held, self._kinds):
+            self._state = StateChange(number + 1, TradingState.HALTED, self.now_ns, "flattened")
             self._log.add([self._state])
+        elif self.now_ns >= self._flattened_ns + SECOND_NS:
+            self._flattened_ns = self.now_ns
+            for asked in closing_orders(held, self._kinds, f"{number}-{self.now_ns}"):
+                with contextlib.suppress(PaperError):  # tried again in a second
+                    self.submit(asked)
 
     def _judge(self, asked: NewOrder, trading: TradingPortfolio) -> Order:
         """The order as risk lets it be; not stored yet."""
@@ -308,10 +315,3 @@ class PaperDesk:
 
     def _view(self, trading: TradingPortfolio) -> PortfolioView:
         return portfolio_view(trading, self._state, self.now_ns)
-
-
-def _same(known: Portfolio, asked: Portfolio) -> Portfolio:
-    if msgspec.structs.replace(asked, created_ns=known.created_ns) == known:
-        return known
-    message = f"there is a portfolio {known.name!r} already, made otherwise: use another name"
-    raise PaperError("portfolio_exists", message)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from typing import Final
 
-from market_engine.paper.model import NewOrder, Order, OrderType
+import msgspec
+
+from market_engine.paper.model import FINAL, NewOrder, Order, OrderState, OrderType
 from market_engine.paper.reasons import Why
 from market_engine.paper.trading import TradingPortfolio
 
@@ -22,12 +24,28 @@ def cancel_all(portfolios: Iterable[TradingPortfolio], now_ns: int) -> list[Orde
     ]
 
 
-def closing_orders(portfolios: Iterable[TradingPortfolio], number: int) -> list[NewOrder]:
-    """An order at the market for each position; ``number`` makes their ids unique."""
+def cancelled(order: Order, now_ns: int) -> Order:
+    """The order as its owner's cancel leaves it, in every book."""
+    return msgspec.structs.replace(
+        order,
+        state=OrderState.CANCELLED,
+        why=Why.CANCELLED,
+        closed_ns=now_ns,
+        open_books=(),
+    )
+
+
+def closing_orders(
+    portfolios: Iterable[TradingPortfolio], known: Container[str], unique: str
+) -> list[NewOrder]:
+    """An order at the market for each position that no such order closes yet.
+
+    Those in symbols that are not ``known`` stay: nothing can be filled there.
+    """
     return [
         NewOrder(
             trading.portfolio.name,
-            f"flatten-{number}-{symbol}",
+            f"flatten-{unique}-{symbol}",
             symbol,
             "sell" if position.qty_nano > 0 else "buy",
             OrderType.MARKET,
@@ -36,15 +54,24 @@ def closing_orders(portfolios: Iterable[TradingPortfolio], number: int) -> list[
             source=FLATTEN_SOURCE,
         )
         for trading in portfolios
-        for symbol, position in trading.account.positions.items()
-        if position.qty_nano
+        for symbol, position in list(trading.account.positions.items())
+        if position.qty_nano and symbol in known and not _is_closing(trading, symbol)
     ]
 
 
-def is_flat(portfolios: Iterable[TradingPortfolio]) -> bool:
-    """Whether no position is left."""
+def is_flat(portfolios: Iterable[TradingPortfolio], known: Container[str]) -> bool:
+    """Whether no position is left that can be closed."""
     return not any(
-        position.qty_nano
+        position.qty_nano and symbol in known
         for trading in portfolios
-        for position in trading.account.positions.values()
+        for symbol, position in trading.account.positions.items()
+    )
+
+
+def _is_closing(trading: TradingPortfolio, symbol: str) -> bool:
+    return any(
+        order.asked.source == FLATTEN_SOURCE
+        and order.asked.symbol == symbol
+        and order.state not in FINAL
+        for order in trading.orders.values()
     )

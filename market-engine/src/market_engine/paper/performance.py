@@ -23,6 +23,8 @@ DAY_NS: Final = 86_400 * 10**9
 RETURNS_MIN: Final = 2
 """With fewer daily returns, nothing is annualised."""
 ALL_DAYS: Final = 365
+DAYS_OF_WEEK: Final = 7
+WEEKEND: Final = (2, 3)
 
 
 class Performance(msgspec.Struct, frozen=True):
@@ -98,20 +100,29 @@ def performance(
 def daily_equities(portfolio: Portfolio, equities: Sequence[tuple[int, Decimal]]) -> list[Decimal]:
     """The balance it began with, then the last equity of each UTC day.
 
-    A day without any has that of the day before where the year has 365 days; where it has fewer,
-    markets close on some, and the day is left out.
+    A day without any has that of the day before where the year has 365 days. Where it has fewer,
+    markets close on some: the day is left out, and so is each Saturday and Sunday (UTC), on which
+    a feed may go on ticking. What such a day moved is in the return of the next that counts.
     """
     last: dict[int, Decimal] = {}
+    is_every_day = portfolio.annual_days >= ALL_DAYS
     for at_ns, equity in equities:
-        last[at_ns // DAY_NS] = equity
+        day = at_ns // DAY_NS
+        if is_every_day or not _is_weekend(day):
+            last[day] = equity
     found = [portfolio.balance]
     before: int | None = None
     for day, equity in last.items():
-        if before is not None and portfolio.annual_days >= ALL_DAYS:
+        if before is not None and is_every_day:
             found += found[-1:] * (day - before - 1)
         found.append(equity)
         before = day
     return found
+
+
+def _is_weekend(day: int) -> bool:
+    """Whether a day since 1970 is a Saturday or a Sunday; day 0 was a Thursday."""
+    return day % DAYS_OF_WEEK in WEEKEND
 
 
 def daily_returns(days: Sequence[Decimal]) -> list[float] | None:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from decimal import Decimal
 
+import msgspec
+
+from market_engine.paper.errors import PaperError
 from market_engine.paper.figures import DeskFigures
 from market_engine.paper.markets import SymbolMarket
-from market_engine.paper.model import BookName
+from market_engine.paper.model import BookName, Portfolio
 from market_engine.paper.store import DeskStore
 from market_engine.paper.trading import DAY_NS, Numbers, TradingPortfolio
 
@@ -34,13 +38,34 @@ def load_portfolios(
 def _loaded(store: DeskStore, trading: TradingPortfolio) -> TradingPortfolio:
     name = trading.portfolio.name
     newest = next(iter(store.snapshots(name, 0, 1)), None)
-    before = None
-    if newest is not None:
-        before = store.snapshot_before(name, newest.at_ns - newest.at_ns % DAY_NS)
     trading.load(
         store.postings(name),
         {book: store.fills(name, book) for book in BookName},
         newest,
-        trading.portfolio.balance if before is None else before.equity,
+        None if newest is None else _day_equity(store, trading.portfolio, newest.at_ns),
     )
     return trading
+
+
+def _day_equity(store: DeskStore, portfolio: Portfolio, at_ns: int) -> Decimal | None:
+    """What the day of a moment began with; None while that is to come.
+
+    As ``PortfolioAccount.begin_day`` has it: the last equity before 00:00 UTC, and where that was
+    unknown, the first known one of the day.
+    """
+    midnight_ns = at_ns - at_ns % DAY_NS
+    before = store.snapshot_before(portfolio.name, midnight_ns)
+    if before is None:
+        return portfolio.balance
+    if before.equity is not None:
+        return before.equity
+    first = store.first_priced(portfolio.name, midnight_ns)
+    return None if first is None else first.equity
+
+
+def same_portfolio(known: Portfolio, asked: Portfolio) -> Portfolio:
+    """The one that is known, if it was asked for just so; raises PaperError if otherwise."""
+    if msgspec.structs.replace(asked, created_ns=known.created_ns) == known:
+        return known
+    message = f"there is a portfolio {known.name!r} already, made otherwise: use another name"
+    raise PaperError("portfolio_exists", message)

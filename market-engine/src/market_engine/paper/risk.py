@@ -11,18 +11,14 @@ from typing import Final
 
 import msgspec
 
-from market_engine.paper.model import NewOrder, OrderType, TradingState
+from market_engine.paper.model import NewOrder, OrderType
 from market_engine.paper.money import add, fee, product, subtract
 from market_engine.paper.reasons import Denial
 from market_engine.paper.risk_checks import CHECKS, Facts
-from market_engine.paper.risk_facts import (
-    RiskView,
-    worse_nano,
-)
+from market_engine.paper.risk_facts import RiskView, is_way_out, worse_nano
 
 __all__ = ("CHECKS", "Preview", "RiskView", "Verdict", "check", "currency_of", "preview")
 
-_FLATTEN_SOURCE: Final = "flatten"
 _WAY_OUT: Final = (Denial.UNKNOWN_SYMBOL, Denial.CURRENCY, Denial.REDUCE_ONLY)
 _WAY_OUT_CHECKS: Final = tuple(each for each in CHECKS if each[0] in _WAY_OUT)
 _QUOTED_IN: Final = (
@@ -62,7 +58,7 @@ def check(order: NewOrder, view: RiskView) -> Verdict:
     and have no collar: they wait for a price if there is none.
     """
     facts = Facts(order, view)
-    checks = _WAY_OUT_CHECKS if _is_way_out(order, view) else CHECKS
+    checks = _WAY_OUT_CHECKS if is_way_out(order, view) else CHECKS
     for denial, finds in checks:
         detail = finds(facts)
         if detail:
@@ -96,21 +92,15 @@ def currency_of(symbol: str, kind: str) -> str | None:
     return next(found, None)
 
 
-def _is_way_out(order: NewOrder, view: RiskView) -> bool:
-    is_closing = view.state in (TradingState.FLATTEN, TradingState.HALTED)
-    return is_closing and order.source == _FLATTEN_SOURCE and order.reduce_only
-
-
 def _expected(order: NewOrder, view: RiskView) -> tuple[int | None, bool]:
     """The price an order would fill at, and whether as a taker."""
-    price_nano, market = view.price_nano, view.market
+    price_nano, quote = view.price_nano, view.quote
     if order.type in (OrderType.STOP, OrderType.STOP_LIMIT):
         return order.stop_nano if order.limit_nano is None else order.limit_nano, True
-    if price_nano is None or market is None:
+    if price_nano is None:
         return order.limit_nano, False
-    quote, is_buy = market.quote, order.side == "buy"
-    stale_ns = view.portfolio.model.stale_ms * 1_000_000
-    if quote is not None and view.now_ns - quote.received_ns <= stale_ns:
+    is_buy = order.side == "buy"
+    if quote is not None:
         price_nano = (quote.ask_nano if is_buy else quote.bid_nano) or price_nano
     limit_nano = order.limit_nano
     takes_nano = worse_nano(price_nano, order.side, view.portfolio.model.slippage)

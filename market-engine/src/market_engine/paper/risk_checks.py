@@ -22,8 +22,10 @@ from market_engine.paper.risk_facts import (
     collar_of,
     equity_of,
     holds,
+    is_way_out,
     reference_nano,
     shorts_value,
+    worse_nano,
 )
 
 
@@ -59,6 +61,16 @@ class Facts:
     def reference_nano(self) -> int:
         """What the order is valued at."""
         return reference_nano(self.order, self.price_nano)
+
+    @cached_property
+    def worst_nano(self) -> int:
+        """What a buy may cost at worst: its limit or collar, else the ask and the slippage."""
+        bound_nano = self.order.limit_nano or self.collar_nano
+        if bound_nano is not None:
+            return bound_nano
+        quote, slippage = self.view.quote, self.view.portfolio.model.slippage
+        ask_nano = 0 if quote is None else quote.ask_nano
+        return worse_nano(max(self.reference_nano, ask_nano), "buy", slippage)
 
     def money(self, amount: Decimal) -> str:
         """With the currency."""
@@ -128,9 +140,16 @@ def _stale_price(facts: Facts) -> str:
 
 def _reduce_only(facts: Facts) -> str:
     order = facts.order
-    if not order.reduce_only or closable_nano(facts.view.account, order):
+    if not order.reduce_only:
         return ""
     held = price_text(facts.view.account.position_nano(order.symbol))
+    if closable_nano(facts.view.account, order):
+        if is_way_out(order, facts.view) or facts.holds.left_nano:
+            return ""
+        return (
+            f"the position in {order.symbol} is {held}, and the open {order.side} orders close "
+            "all of it already: cancel the other first"
+        )
     return (
         f"the position in {order.symbol} is {held}, which a {order.side} does not reduce: "
         "send it without reduce-only, or on the other side"
@@ -223,8 +242,7 @@ def _cash(facts: Facts) -> str:
     if not increase_nano:
         return ""
     if facts.order.side == "buy":
-        worst_nano = facts.order.limit_nano or facts.collar_nano or facts.reference_nano
-        cost = product(worst_nano, increase_nano)
+        cost = product(facts.worst_nano, increase_nano)
         need = add(cost, fee(cost, facts.view.portfolio.model.taker_fee))
         funds, held = account.cash, facts.holds.buys
         what = "cash"

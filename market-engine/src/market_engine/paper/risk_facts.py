@@ -9,13 +9,20 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from decimal import Decimal
+from typing import Final
 
 import msgspec
 
+from market_engine.decimals import NANO, WHOLE_DIGITS_MAX
+from market_engine.events import Quote
 from market_engine.paper.account import PortfolioAccount
 from market_engine.paper.markets import SymbolMarket
 from market_engine.paper.model import NewOrder, Order, Portfolio, TradingState
 from market_engine.paper.money import ZERO, add, fee, product, subtract
+
+_FLATTEN_SOURCE: Final = "flatten"
+_READABLE_NANO_MAX: Final = 10**WHOLE_DIGITS_MAX * NANO - 1
+"""The largest price that ``to_nano`` reads."""
 
 
 class RiskView(msgspec.Struct, frozen=True, gc=False):
@@ -40,14 +47,23 @@ class RiskView(msgspec.Struct, frozen=True, gc=False):
         stale_ns = self.portfolio.model.stale_ms * 1_000_000
         return None if self.market is None else self.market.price_nano(self.now_ns, stale_ns)
 
+    @property
+    def quote(self) -> Quote | None:
+        """The symbol's newest quote, if it is fresh."""
+        quote = None if self.market is None else self.market.quote
+        stale_ns = self.portfolio.model.stale_ms * 1_000_000
+        return None if quote is None or self.now_ns - quote.received_ns > stale_ns else quote
+
 
 class Holds(msgspec.Struct, frozen=True, gc=False):
     """What the open orders of a portfolio may still do, and what an order adds to it."""
 
     increase_nano: int
     """The part of the order that does not close a position, once the open orders were filled."""
+    left_nano: int
+    """The part of the position that nothing open on the order's side closes."""
     same_side_nano: int
-    """Open on the order's side of its symbol, reduce-only orders apart."""
+    """Open on the order's side of its symbol; of reduce-only orders, what closes the position."""
     value: Decimal
     """Of the increasing parts of all open orders."""
     buys: Decimal
@@ -57,33 +73,45 @@ class Holds(msgspec.Struct, frozen=True, gc=False):
 
 
 def holds(order: NewOrder, view: RiskView, price_nano: int | None) -> Holds:
-    """One pass over the open orders, in the order of their numbers."""
+    """One pass over the open orders: as at worst, those that are reduce-only were filled first."""
     closable: dict[tuple[str, str], int] = {}
     same_side_nano = buys = sells = 0
-    for each in view.open_orders:
+    for each in sorted(view.open_orders, key=_goes_second):
         asked = each.asked
-        if asked.reduce_only:
-            continue
         left_nano = asked.qty_nano - each.filled_nano
         is_same = asked.symbol == order.symbol
+        increase_nano = _close(closable, view.account, asked, left_nano)
+        if asked.reduce_only:
+            left_nano, increase_nano = left_nano - increase_nano, 0
         if is_same and asked.side == order.side:
             same_side_nano += left_nano
-        increase_nano = _close(closable, view.account, asked, left_nano)
         if increase_nano:
             worth = increase_nano * _open_price_nano(each, view, price_nano if is_same else None)
             if asked.side == "buy":
                 buys += worth
             else:
                 sells += worth
-    increase_nano = _close(closable, view.account, order, order.qty_nano)
+    still_nano = closable.get((order.symbol, order.side), closable_nano(view.account, order))
+    increase_nano = max(0, order.qty_nano - still_nano)
     cost = product(buys, 1)
     return Holds(
         0 if order.reduce_only else increase_nano,
+        still_nano,
         same_side_nano,
         add(cost, product(sells, 1)),
         add(cost, fee(cost, view.portfolio.model.taker_fee)),
         product(sells, 1),
     )
+
+
+def is_way_out(order: NewOrder, view: RiskView) -> bool:
+    """One of the desk's own orders out of a position, while it is flattened or after."""
+    is_closing = view.state in (TradingState.FLATTEN, TradingState.HALTED)
+    return is_closing and order.source == _FLATTEN_SOURCE and order.reduce_only
+
+
+def _goes_second(order: Order) -> bool:
+    return not order.asked.reduce_only
 
 
 def _close(
@@ -132,12 +160,14 @@ def collar_of(order: NewOrder, price_nano: int, collar: Decimal | None) -> int |
     """The worst price that the collar allows, rounded to a billionth towards the price.
 
     A stop's is counted from its stop price, or from the price where that is beyond it already.
+    It is never more than ``to_nano`` reads.
     """
     if collar is None:
         return None
     above, below = collar.as_integer_ratio()
     if order.side == "buy":
-        return max(price_nano, order.stop_nano or 0) * (below + above) // below
+        found_nano = max(price_nano, order.stop_nano or 0) * (below + above) // below
+        return min(found_nano, _READABLE_NANO_MAX)
     base_nano = price_nano if order.stop_nano is None else min(price_nano, order.stop_nano)
     return max(1, -(-base_nano * (below - above) // below))
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 import msgspec
 from sqlalchemy import Row
 
-from market_engine.decimals import from_nano, to_nano
+from market_engine.decimals import NANO, from_nano
 from market_engine.paper.model import (
     Account,
     BookName,
@@ -124,8 +124,8 @@ def order_of(row: Row[Any]) -> Order:
         _asked.decode(row.asked), row.number, state,
         Denial(row.why) if state is OrderState.DENIED else Why(row.why),
         row.submitted_ns, row.accepted_wall_ns,
-        None if row.collar is None else to_nano(row.collar),
-        to_nano(row.filled), row.detail, row.triggered_ns, row.closed_ns,
+        None if row.collar is None else _nano(row.collar),
+        _nano(row.filled), row.detail, row.triggered_ns, row.closed_ns,
         tuple(BookName(name) for name in row.open_books.split(",") if name),
     )  # fmt: skip
 
@@ -134,7 +134,7 @@ def fill_of(row: Row[Any]) -> Fill:
     """The fill of a row."""
     return Fill(
         row.number, BookName(row.book), row.portfolio, row.client_order_id, row.order_number,
-        row.order_fill, row.symbol, row.side, to_nano(row.price), to_nano(row.qty),
+        row.order_fill, row.symbol, row.side, _nano(row.price), _nano(row.qty),
         Decimal(row.fee), bool(row.is_maker), row.filled_ns, _evidence.decode(row.evidence),
     )  # fmt: skip
 
@@ -149,12 +149,9 @@ def posting_of(row: Row[Any]) -> Posting:
 
 def position_of(row: Row[Any]) -> PositionRow:
     """The position of a row."""
-    negative = row.qty.startswith("-")
-    qty_nano = to_nano(row.qty.removeprefix("-"))
     return PositionRow(
-        row.portfolio, row.symbol, -qty_nano if negative else qty_nano, Decimal(row.cost),
-        Decimal(row.realised),
-    )  # fmt: skip
+        row.portfolio, row.symbol, _nano(row.qty), Decimal(row.cost), Decimal(row.realised)
+    )
 
 
 def snapshot_of(row: Row[Any]) -> Snapshot:
@@ -181,3 +178,15 @@ def _text(amount: Decimal | None) -> str | None:
 
 def _decimal(amount: str | None) -> Decimal | None:
     return None if amount is None else Decimal(amount)
+
+
+def _nano(written: str) -> int:
+    """What ``from_nano`` wrote, however large: the API's limit of digits is not the desk's."""
+    try:
+        above, below = Decimal(written).as_integer_ratio()
+    except (ArithmeticError, ValueError) as error:
+        raise ValueError(f"{written[:40]!r} is not a number of billionths") from error
+    nano, rest = divmod(above * NANO, below)
+    if rest:
+        raise ValueError(f"{written[:40]!r} is not a whole number of billionths")
+    return nano

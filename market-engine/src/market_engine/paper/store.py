@@ -186,6 +186,18 @@ class DeskStore:
         )
         return next((snapshot_of(row) for row in self._all(found)), None)
 
+    def first_priced(self, portfolio: str, from_ns: int) -> Snapshot | None:
+        """The oldest with an equity since a moment; None where there is none."""
+        snapshots = tables.portfolio_snapshots
+        found = (
+            select(snapshots)
+            .where(snapshots.c.portfolio == portfolio, snapshots.c.at_ns >= from_ns)
+            .where(snapshots.c.equity.is_not(None))
+            .order_by(snapshots.c.at_ns, snapshots.c.number)
+            .limit(1)
+        )
+        return next((snapshot_of(row) for row in self._all(found)), None)
+
     def state(self) -> StateChange | None:
         """The newest; None before the first."""
         states = tables.trading_states

@@ -83,6 +83,7 @@ class TradingPortfolio:
         self._stale_ns = portfolio.model.stale_ms * 10**6
         self._snapshot_due_ns = 0
         self._day = portfolio.created_ns // DAY_NS
+        self._is_day_kept = True
         self._matchers = {
             book: Matcher(book, portfolio.model, self.accounts[book].position_nano, markets)
             for book in BookName
@@ -103,7 +104,7 @@ class TradingPortfolio:
     ) -> None:
         """Go on from what was stored; the open orders follow, each by ``resume``.
 
-        ``snapshot`` is the newest, ``day_equity`` that of the day before it.
+        ``snapshot`` is the newest, ``day_equity`` what its day began with.
         """
         neutral = list(fills[BookName.NEUTRAL])
         self.account.load(postings, neutral)
@@ -119,6 +120,7 @@ class TradingPortfolio:
             self.account.restore(snapshot, day_equity)
             self.snapshots = snapshot.number
             self._day = snapshot.at_ns // DAY_NS
+            self._is_day_kept = not self.account.is_day_due
 
     def resume(self, order: Order, filled: Mapping[BookName, tuple[int, int]]) -> None:
         """Put an order back into its books; ``filled`` there so far, and in how many fills."""
@@ -166,16 +168,14 @@ class TradingPortfolio:
         records = self._begin_day(now_ns)
         for book, matcher in self._matchers.items():
             records += self._apply(book, matcher.on_quote(quote), now_ns)
-        self._revalue(quote.symbol, now_ns)
-        return records
+        return records + self._follow(quote.symbol, now_ns)
 
     def on_trade(self, trade: Trade, now_ns: int) -> list[Record]:
         """What follows from a trade that its market has noted; it may be older than ``now_ns``."""
         records = self._begin_day(now_ns)
         for book, matcher in self._matchers.items():
             records += self._apply(book, matcher.on_trade(trade), now_ns)
-        self._revalue(trade.symbol, now_ns)
-        return records
+        return records + self._follow(trade.symbol, now_ns)
 
     def on_time(self, now_ns: int) -> list[Record]:
         """What follows from the time: ends of days, latencies, and a snapshot each 60 s."""
@@ -191,9 +191,10 @@ class TradingPortfolio:
         day = now_ns // DAY_NS
         if day <= self._day:
             return []
+        ended = self._snapshot((self._day + 1) * DAY_NS - 1)
         self._day = day
-        ended = self._snapshot(day * DAY_NS - 1)
         self.account.begin_day(now_ns)
+        self._is_day_kept = not self.account.is_day_due
         return [ended]
 
     def why(self, order: Order, now_ns: int) -> tuple[OrderState, Why]:
@@ -206,6 +207,14 @@ class TradingPortfolio:
             for symbol, position in account.positions.items():
                 if position.qty_nano:
                     self._mark(account, symbol, position.qty_nano, now_ns)
+
+    def _follow(self, symbol: str, now_ns: int) -> list[Record]:
+        """Value a position; the first known equity of a day is kept at once, for a restart."""
+        self._revalue(symbol, now_ns)
+        if self._is_day_kept or self.account.is_day_due:
+            return []
+        self._is_day_kept = True
+        return [self._snapshot(now_ns)]
 
     def _revalue(self, symbol: str, now_ns: int) -> None:
         qty_nano = self.account.position_nano(symbol)

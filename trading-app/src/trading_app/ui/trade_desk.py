@@ -16,9 +16,10 @@ from trading_app.market_client import Failed, Refused
 from trading_app.market_look import shown
 from trading_app.order_ticket import Problem
 from trading_app.paper_answers import Order
-from trading_app.paper_button import MAIN, MAIN_BODY, Pressed, press, way
+from trading_app.paper_button import MAIN, MAIN_BODY, Lost, Pressed, press, way
 from trading_app.paper_client import Done, PaperClient
 from trading_app.paper_formats import amount, order_words, outcome
+from trading_app.paper_ticket import market_body
 from trading_app.sidecar_client import Away
 from trading_app.ui import paper_shared
 
@@ -32,12 +33,20 @@ def line(client: PaperClient, no_symbol: str) -> None:
     """Say where trades go, and follow this session's last order there."""
     found = way(client, _symbol(no_symbol), st.session_state.get("price"))
     css = " ta-warn" if found.problem else ""
-    st.html(f'<div class="ta-note ta-way-line{css}">{escape(found.words)}{_last(client)}</div>')
+    said = f"{escape(found.words)}{_waiting()}{_last(client)}"
+    st.html(f'<div class="ta-note ta-way-line{css}">{said}</div>')
 
 
 def _symbol(no_symbol: str) -> str | None:
     symbol: str | None = st.session_state.get("symbol")
     return None if symbol == no_symbol else symbol
+
+
+def _waiting() -> str:
+    """Say that an order has no answer yet: the same is not published, wherever others go."""
+    if not len(paper_shared.unanswered()):
+        return ""
+    return "<br>An order has no answer yet: press the same once more, it stays one order"
 
 
 def _last(client: PaperClient) -> str:
@@ -58,13 +67,22 @@ def trade(
 
     What became of it is left for the toast of the run that follows.
     """
+    unanswered = paper_shared.unanswered()
+    pressed_s = unanswered.clock()
     found = way(client, symbol, price)
-    if symbol is None or qty is None or not found.to_desk:
+    if symbol is None or qty is None:
         return None
-    answer = press(client, paper_shared.unanswered(), symbol, side, qty)
+    if not found.to_desk:
+        body = market_body(symbol, side, qty, MAIN)
+        tried = isinstance(body, dict) and unanswered.may_be_taken(body, pressed_s)
+        if price is not None or not tried:  # what may be an order already is never published
+            return None
+    answer = press(client, unanswered, symbol, side, qty, pressed_s)
     if isinstance(answer, list):
         return answer
-    if isinstance(answer.answer, Away):  # it reached nobody, so it is safe to publish it
+    if isinstance(
+        answer.answer, Away
+    ):  # it reached nobody, so it is safe to publish it: no earlier try did
         return None
     if isinstance(answer.answer, Done):
         st.session_state[_LAST] = answer.answer.answer
@@ -90,6 +108,9 @@ def sentence(what: str, pressed: Pressed) -> tuple[str, str]:
         again = "" if answer.is_new else "it had been taken at the first try: "
         icon = ":material/block:" if order.state == "denied" else ":material/check:"
         return f"{made}{what}: {again}{outcome(order)}", icon
+    if isinstance(answer, Lost):
+        unknown = f"{what}: it is not known whether the desk took it ({answer.reason})"
+        return f"{unknown}. Press again when it is back: it stays one order", ":material/help:"
     if isinstance(answer, Failed):
         unknown = f"{what}: no answer, so it is not known whether it was taken ({answer.reason})"
         return f"{unknown}. Press again: it stays one order", ":material/help:"

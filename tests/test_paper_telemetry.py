@@ -28,7 +28,7 @@ from market_engine.paper.telemetry_store import TelemetryEpoch, TelemetryStore
 from market_engine.storage.database import Database
 from trade_telemetry import Publisher
 
-CHILD = Path(__file__).with_name("telemetry_child.py")
+CHILD = Path(__file__).parents[1] / "market-engine/tests/telemetry_child.py"
 SIDECAR = Path(sys.executable).with_name("metrics-sidecar")
 KILLS = 5
 
