@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import Page, expect
-from tests.parts import Apps, fetch, until
+from tests.parts import Apps, fetch, free_port, until
 
 from trade_telemetry import Publisher
 
@@ -44,6 +44,31 @@ def counted(apps: Apps) -> dict[str, Any]:
 def take_picture(page: Page, name: str) -> None:
     if folder := os.environ.get("SCREENSHOTS"):
         page.screenshot(path=Path(folder) / f"{name}.png")
+
+
+@pytest.fixture
+def apps(start_apps) -> Apps:
+    """Without a market: what is clicked is published by the desk itself, as by any bot."""
+    apps = start_apps(MARKET_URL=f"http://127.0.0.1:{free_port()}")
+    apps.wait_for("The desk is up.")
+    return apps
+
+
+def test_with_a_market_a_click_is_an_order_and_its_fills_are_counted(start_apps, new_page):
+    apps = start_apps()
+    apps.wait_for("The desk is up.")
+    page = new_page()
+    open_desk(page, apps.desk_url)
+    expect(page.get_by_text("trades go to the paper desk")).to_be_visible(timeout=20_000)
+    click(page, "Buy", "0.001")
+
+    def fills() -> int:
+        found = fetch(f"{apps.market_url}/portfolio?portfolio=main")
+        return json.loads(found)["fills"] if found else 0
+
+    until(fills, what="a fill")
+    until(lambda: counted(apps)["trades"]["buy"] == fills(), what="the fills in the totals")
+    assert {trade["publisher"] for trade in counted(apps)["recent"]} == {"paper-desk"}
 
 
 def test_a_click_on_buy_with_quantity_3_arrives_in_prometheus(apps, prometheus, new_page):
