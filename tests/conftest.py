@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
-from tests.parts import Apps, Prometheus, need
+from tests.parts import Apps, Prometheus, free_port, need
 
 CHROMIUM_FLAGS = [
     "--no-sandbox",
@@ -37,8 +37,8 @@ def start_apps(tmp_path: Path) -> Iterator[Callable[..., Apps]]:
 
 @pytest.fixture
 def apps(start_apps: Callable[..., Apps]) -> Apps:
-    """Both apps, up and healthy, by `make apps-up`."""
-    apps = start_apps()
+    """The apps, up and healthy, by `make apps-up`; the desk sees no market, and publishes itself."""
+    apps = start_apps(MARKET_URL=f"http://127.0.0.1:{free_port()}")
     apps.wait_for("The desk is up.")
     return apps
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import Page, expect
-from tests.parts import Apps, fetch, free_port, until
+from tests.parts import Apps, fetch, until
 
 from trade_telemetry import Publisher
 
@@ -44,14 +44,6 @@ def counted(apps: Apps) -> dict[str, Any]:
 def take_picture(page: Page, name: str) -> None:
     if folder := os.environ.get("SCREENSHOTS"):
         page.screenshot(path=Path(folder) / f"{name}.png")
-
-
-@pytest.fixture
-def apps(start_apps) -> Apps:
-    """Without a market: what is clicked is published by the desk itself, as by any bot."""
-    apps = start_apps(MARKET_URL=f"http://127.0.0.1:{free_port()}")
-    apps.wait_for("The desk is up.")
-    return apps
 
 
 def test_with_a_market_a_click_is_an_order_and_its_fills_are_counted(start_apps, new_page):
