@@ -37,7 +37,7 @@ def start_apps(tmp_path: Path) -> Iterator[Callable[..., Apps]]:
 
 @pytest.fixture
 def apps(start_apps: Callable[..., Apps]) -> Apps:
-    """The apps, up and healthy, by `make apps-up`; the desk sees no market, and publishes itself."""
+    """The apps, by `make apps-up`; the desk sees no market, and so publishes itself."""
     apps = start_apps(MARKET_URL=f"http://127.0.0.1:{free_port()}")
     apps.wait_for("The desk is up.")
     return apps
