@@ -151,7 +151,8 @@ class Apps:
 
     def app(self, name: str) -> psutil.Process:
         """The process of one app."""
-        (app,) = [process for process in self.family() if f".venv/bin/{name}" in process.cmdline()]
+        program = f".venv/bin/{name}"
+        (app,) = [process for process in self.family() if program in _command_line(process)]
         return app
 
     def press_ctrl_c(self) -> list[psutil.Process]:
@@ -277,3 +278,11 @@ class Prometheus:
     def stop(self) -> None:
         self.process.terminate()
         self.process.wait(30)
+
+
+def _command_line(process: psutil.Process) -> list[str]:
+    """Empty of one that ended meanwhile, as those that start the apps do."""
+    try:
+        return process.cmdline()
+    except (psutil.NoSuchProcess, psutil.ZombieProcess):
+        return []
