@@ -64,7 +64,7 @@ def need(*programs: str, package: str) -> str:
     pytest.skip(message)
 
 
-def until(condition: Callable[[], Any], timeout_s: float = 30, what: str = "it") -> Any:
+def until(condition: Callable[[], Any], timeout_s: float = 60, what: str = "it") -> Any:
     """Wait for what another process will make true, and return it."""
     deadline_s = time.monotonic() + timeout_s
     while not (found := condition()):

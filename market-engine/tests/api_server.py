@@ -98,7 +98,7 @@ def served(folder: Path, **settings: Any) -> Iterator[Api]:
         api.stop()
 
 
-def until(condition: Callable[[], object], timeout_s: float = 10) -> None:
+def until(condition: Callable[[], object], timeout_s: float = 30) -> None:
     deadline_s = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline_s, "it did not come true"

@@ -196,7 +196,7 @@ def test_a_rotation_loses_nothing_gives_nothing_twice_and_keeps_the_order() -> N
         RunningFeed(venue, rotate_after_s=0.2) as run,
     ):
         run.until(lambda: len(run.ids()) == 100)
-        run.until(lambda: run.feed.stats().open == 1)
+        run.until(lambda: run.feed.stats().overlap_dropped >= 25)
     assert run.ids() == list(range(1, 101))
     assert not run.filled()
     assert run.links() == [UP, DOWN]
@@ -328,15 +328,15 @@ def test_a_connection_that_falls_silent_is_replaced() -> None:
 def test_silence_on_one_symbol_disturbs_no_other() -> None:
     async def script(session: Session) -> None:
         await session.trade("ETHUSDT", 1)
-        for trade_id in range(1, 101):
+        for trade_id in range(1, 251):
             await session.trade("BTCUSDT", trade_id)
             await asyncio.sleep(0.005)
 
     with (
         RudeVenue(script) as venue,
-        RunningFeed(venue, ["BTCUSDT", "ETHUSDT"], silence_s=0.4) as run,
+        RunningFeed(venue, ["BTCUSDT", "ETHUSDT"], silence_s=1.0) as run,
     ):
-        run.until(lambda: len(run.ids()) == 100)
+        run.until(lambda: len(run.ids()) == 250)
         assert len(venue.sessions) == 1
     assert run.ids("ETHUSDT") == [1]
 
@@ -411,7 +411,7 @@ def test_pings_are_answered_with_their_payload() -> None:
     async def insist(session: Session) -> None:
         for number in range(5):
             pong = await session.socket.ping(f"payload {number}")
-            latencies_s.append(await asyncio.wait_for(pong, 2))
+            latencies_s.append(await asyncio.wait_for(pong, 20))
         await session.trade("BTCUSDT", 1)
 
     with RudeVenue(insist) as venue, RunningFeed(venue) as run:

@@ -20,7 +20,7 @@ from market_engine.bus.base import Bus, Full, Message, Subscription, Topic
 from market_engine.bus.memory import InProcessBus
 from market_engine.errors import BusError
 
-DEADLINE_S = 10
+DEADLINE_S = 30
 IMPLEMENTATIONS = [InProcessBus]
 
 

@@ -17,7 +17,7 @@ from metrics_sidecar.receiver import Receiver
 PLAIN = b'{"type":"trade","side":"buy","qty":1,"ts":1}'
 
 
-def until(condition, timeout_s=10.0):
+def until(condition, timeout_s=30.0):
     deadline_s = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline_s, "it did not come true"

@@ -16,7 +16,7 @@ from trade_telemetry.acknowledgements import Acknowledgement, encode_acknowledge
 from trade_telemetry.messages import Batch, Beat, Skip, Trade, decode, one_by_one
 
 COMMIT_INTERVAL_S = 0.02
-TIMEOUT_S = 20.0
+TIMEOUT_S = 30.0
 
 hypothesis.settings.register_profile("project", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("project")
