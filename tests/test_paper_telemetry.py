@@ -21,6 +21,7 @@ from api_server import until
 from telemetry_child import fill, opened, write_fills
 
 from market_engine.errors import StorageError
+from market_engine.paper import telemetry as telemetry_module
 from market_engine.paper.model import BookName
 from market_engine.paper.store import DeskStore
 from market_engine.paper.telemetry import FillTelemetry, TelemetryFigures
@@ -249,17 +250,59 @@ def test_a_clean_end_is_kept_before_the_journal_goes(running: Sidecar, tmp_path:
     database.close()
 
 
+class Refusing(TelemetryStore):
+    """A store on a disk that is full for a while."""
+
+    is_refusing = True
+
+    def write(self, epoch: TelemetryEpoch) -> None:
+        if self.is_refusing:
+            raise StorageError("the disk is full")
+        super().write(epoch)
+
+
+@pytest.mark.parametrize("is_killed_in_between", [False, True])
+def test_an_end_that_cannot_be_kept_leaves_the_journal_and_no_fill_is_published_twice(
+    running: Sidecar, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_killed_in_between: bool
+):
+    database, store, _ = opened(tmp_path, running.address)
+    epochs, journal = Refusing(database), tmp_path / "journal"
+    epochs.is_refusing = False
+
+    def lived() -> FillTelemetry:
+        return FillTelemetry(
+            store,
+            epochs,
+            lambda: Publisher(running.address, source="paper-desk", journal_dir=journal),
+            journal,
+        )
+
+    first = lived()
+    write_fills(store, 5, first)
+    first.start()
+    until(lambda: (last := epochs.last()) and last.through_fill == 5)
+    epochs.is_refusing = True
+    write_fills(store, 12, first)
+    until(lambda: running.counted() == wanted(12))
+    with monkeypatch.context() as patched:
+        if is_killed_in_between:
+            patched.setattr(telemetry_module, "bring_back", lambda _: None)
+        first.stop()
+    epochs.is_refusing = False
+    assert epochs.last().through_fill < 12, "it could not be kept how far it came"
+    second = lived()
+    second.start()
+    write_fills(store, 15, second)
+    until(lambda: second.figures() == TelemetryFigures(15, 15, 0))
+    second.stop()
+    database.close()
+    assert running.counted() == wanted(15)
+    assert list(journal.iterdir()) == []
+
+
 def test_a_store_that_cannot_be_written_stops_the_handing_over_and_not_the_thread(
     sidecar: Sidecar, tmp_path: Path
 ):
-    class Refusing(TelemetryStore):
-        is_refusing = True
-
-        def write(self, epoch: TelemetryEpoch) -> None:
-            if self.is_refusing:
-                raise StorageError("the disk is full")
-            super().write(epoch)
-
     database, store, _ = opened(tmp_path, sidecar.address)
     epochs, journal = Refusing(database), tmp_path / "journal"
     telemetry = FillTelemetry(

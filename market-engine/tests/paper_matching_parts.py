@@ -8,7 +8,8 @@ from typing import Any
 
 import msgspec
 
-from market_engine.events import Quote, Trade
+from market_engine.events import Quote, Side, Trade
+from market_engine.paper.gate import TradingGate
 from market_engine.paper.markets import SymbolMarket
 from market_engine.paper.matching import Ended, Match, Matcher, Step, Triggered
 from market_engine.paper.model import (
@@ -31,9 +32,12 @@ def quote(bid: int, ask: int, at_ms: int, *, bid_size: int = 10, ask_size: int =
     return Quote("v", SYMBOL, bid, bid_size, ask, ask_size, at_ms * MS, at_ms * MS)
 
 
-def trade(price: int, qty: int, at_ms: int, *, backfilled: bool = False) -> Trade:
+def trade(
+    price: int, qty: int, at_ms: int, side: Side = "sell", *, backfilled: bool = False
+) -> Trade:
+    """``side`` is the aggressor's: what rests on the other side may be filled."""
     at_ns = at_ms * MS
-    return Trade("v", SYMBOL, price, qty, "buy", at_ms, at_ns, at_ns, backfilled=backfilled)
+    return Trade("v", SYMBOL, price, qty, side, at_ms, at_ns, at_ns, backfilled=backfilled)
 
 
 def order(number: int, at_ms: int, side: Any = "buy", qty: int = 5, **more: Any) -> Order:
@@ -54,6 +58,7 @@ class Desk:
         self.book = BookName(book)
         self.model = Model(slippage=Decimal(slippage), latency_ms=latency_ms, stale_ms=10_000)
         self.markets = {SYMBOL: SymbolMarket(SYMBOL)}
+        self.gate = TradingGate()
         self.position = position
         self.orders: dict[str, Order] = {}
         self.filled: dict[str, int] = {}
@@ -64,7 +69,7 @@ class Desk:
         self.matcher = self._matcher()
 
     def _matcher(self) -> Matcher:
-        return Matcher(self.book, self.model, lambda _: self.position, self.markets)
+        return Matcher(self.book, self.model, lambda _: self.position, self.markets, self.gate)
 
     def add(self, new: Order) -> list[str]:
         self.orders[new.asked.client_order_id] = new

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
+from contextlib import closing
 from decimal import Decimal
 from typing import Any
 
@@ -170,6 +172,33 @@ def test_a_resting_order_says_why_and_is_cancelled_once(api: Api):
     assert "far" not in open_ids
 
 
+def test_all_open_orders_of_a_portfolio_are_cancelled_at_once(api: Api):
+    post(api, "/portfolio/init", NEW | {"name": "many"}, 201)
+    post(api, "/orders", order("another"), 201)
+    for number in range(3):
+        post(api, "/orders", order(f"many-{number}", portfolio="many"), 201)
+    for cancelled in (3, 0):
+        answer = api.client.delete("/orders?portfolio=many")
+        assert (answer.status_code, answer.json()) == (200, {"cancelled": cancelled})
+        models.Cancelled.model_validate(answer.json())
+    assert api.get("/orders/many-1?portfolio=many")["why"] == "cancelled"
+    assert api.get("/orders/another")["state"] != "cancelled"
+    assert api.client.delete("/orders").status_code == 422, "which portfolio is to be said"
+    assert api.client.delete("/orders?portfolio=nobody").status_code == 404
+
+
+def test_a_state_that_cannot_be_stored_is_answered_with_503_and_is_in_force(api: Api):
+    path = api.engine.settings.desk_url.removeprefix("sqlite:///")
+    with closing(sqlite3.connect(path)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        error = refused(api, "/trading-state", {"state": "halted"}, 503)
+        assert (error["code"], api.get("/trading-state")["state"]) == ("not_stored", "halted")
+        assert "halted from now on" in error["message"]
+        other.rollback()
+    until(lambda: api.engine.paper.problem is None)
+    assert post(api, "/orders", order("while-halted"), 201)["why"] == "halted"
+
+
 def test_orders_are_listed_newest_first_page_by_page(api: Api):
     for number in range(5):
         post(api, "/orders", order(f"page-{number}", symbol="ETHUSDT", limit_price="100"), 201)
@@ -315,7 +344,8 @@ def test_history_and_performance_are_as_the_account_has_them(api: Api):
     found = api.get("/portfolio/performance")
     models.PerformanceEntry.model_validate(found)
     assert found["annual_days"] == 365
-    assert found["sharpe"] is found["volatility"] is None  # of a single day
+    assert found["sharpe"] is found["volatility"] is None
+    assert found["undefined"]["sharpe"] == "fewer than 10 daily returns: 1"
     assert found["wins"] + found["losses"] + found["breakevens"] == found["round_trips"] >= 1
     assert sum(Decimal(each["fees"]) for each in found["by_symbol"]) == Decimal(view["fees"])
     assert sum(each["fills"] for each in found["by_symbol"]) == view["fills"]
@@ -334,4 +364,6 @@ def test_there_is_a_sentence_for_every_reason(api: Api):
     assert not {str(each) for each in Why} & {str(each) for each in Denial} - {
         "stale_price",
         "reduce_only",
+        "halted",
+        "reducing",
     }

@@ -22,10 +22,13 @@ from market_engine.paper.model import (
     OrderState,
     OrderType,
     Portfolio,
+    StateChange,
     TimeInForce,
+    TradingState,
 )
 from market_engine.paper.money import fee, product
 from market_engine.paper.reasons import Denial, Why
+from market_engine.paper.store import DeskStart
 
 NANO = 10**9
 DAY_MS = 86_400_000
@@ -36,10 +39,12 @@ def quote(at_ms: int, bid: int, ask: int, size: int = 5) -> Quote:
     return Quote("x", "AAA", *prices, at_ms * MS_NS, at_ms * MS_NS)
 
 
-def trade(at_ms: int, price: int, qty: int, *, backfilled: bool = False) -> Trade:
+def trade(
+    at_ms: int, price: int, qty: int, side: Side = "sell", *, backfilled: bool = False
+) -> Trade:
     at_ns = at_ms * MS_NS
     return Trade(
-        "x", "AAA", price * NANO, qty * NANO, "buy", at_ms, at_ns, at_ns, backfilled=backfilled
+        "x", "AAA", price * NANO, qty * NANO, side, at_ms, at_ns, at_ns, backfilled=backfilled
     )
 
 
@@ -47,8 +52,9 @@ Q1, T2, Q3, T4, T5, Q6, Q7, LATE = (
     quote(1_000, 99, 100), trade(2_000, 100, 2), quote(3_000, 99, 100), trade(4_000, 98, 3),
     trade(5_000, 99, 2), quote(6_000, 97, 98), quote(7_000, 99, 100), quote(DAY_MS, 99, 100),
 )  # fmt: skip
+B5 = trade(5_500, 98, 2, "buy")
 OLD = trade(4_500, 98, 3, backfilled=True)
-STREAM = (Q1, T2, Q3, T4, OLD, T5, Q6, Q7, LATE)
+STREAM = (Q1, T2, Q3, T4, OLD, T5, B5, Q6, Q7, LATE)
 MODEL = Model(Decimal("0.001"), Decimal("0.002"))
 
 
@@ -92,7 +98,12 @@ def fill(asked: Order, by: Quote | Trade, price: int, qty: int, **changes: Any) 
 
 
 def rules(
-    orders: Sequence[Order], *fills: Fill, stream: Sequence[Event] = STREAM, model: Model = MODEL
+    orders: Sequence[Order],
+    *fills: Fill,
+    stream: Sequence[Event] = STREAM,
+    model: Model = MODEL,
+    starts_ms: Sequence[int] = (),
+    states: Sequence[StateChange] = (),
 ) -> list[str]:
     """What the audit finds, by rule; fills are numbered, and orders filled, as they should be."""
     numbered: list[Fill] = []
@@ -116,7 +127,8 @@ def rules(
     }
     known_orders = [msgspec.structs.replace(o, filled_nano=filled[o.number]) for o in orders]
     portfolio = Portfolio("main", "USDT", Decimal(10_000), 0, model=model)
-    found = audit(Desk([portfolio], known_orders, numbered), [stream])
+    starts = [DeskStart(number, 0, at_ms * MS_NS) for number, at_ms in enumerate(starts_ms)]
+    found = audit(Desk([portfolio], known_orders, numbered, starts, states), [stream])
     assert (found.fills, found.orders) == (len(fills), len(orders))
     return [finding.rule for finding in found.findings]
 
@@ -148,11 +160,23 @@ def test_sound_fills_of_every_kind_give_no_finding() -> None:
     assert rules([BUY, REST, STOP, day, ioc, fok], *fills) == []
 
 
-def test_liquidity_is_there_again_after_its_price_had_changed() -> None:
+def test_liquidity_is_there_again_after_the_touch_had_moved_past_it() -> None:
     again = order(2, 7_000, 5)
     fills = [fill(BUY, Q1, 100, 3), fill(again, Q7, 100, 5)]
-    assert rules([BUY, again], *fills) == []
-    assert rules([BUY, again], *fills, stream=[Q1, T2, Q3, T4, T5, Q7]) == ["taken"]
+    past, missing = quote(6_500, 99, 101), quote(6_500, 99, 0)
+    assert rules([BUY, again], *fills, stream=[Q1, Q6, past, Q7]) == []
+    assert rules([BUY, again], *fills, stream=[Q1, Q7]) == ["taken"]
+    assert rules([BUY, again], *fills, stream=[Q1, missing, Q7]) == ["taken"]
+
+
+def test_what_was_taken_stays_taken_behind_a_better_touch_on_either_side() -> None:
+    again = order(2, 7_000, 5)
+    assert rules([BUY, again], fill(BUY, Q1, 100, 3), fill(again, Q7, 100, 5)) == ["taken"]
+    sold, later = order(1, 1_000, 3, "sell"), order(2, 7_000, 5, "sell")
+    fills = [fill(sold, Q1, 99, 3), fill(later, Q7, 99, 5)]
+    better = quote(6_000, 99 + 1, 102)
+    assert rules([sold, later], *fills, stream=[Q1, better, Q7]) == ["taken"]
+    assert rules([sold, later], *fills, stream=[Q1, Q6, Q7]) == []
 
 
 def test_a_worse_price_by_the_slippage_is_right_and_no_other() -> None:
@@ -247,8 +271,12 @@ PLANTED = {
     "a stop before its trigger": (["trigger"], [STOP], [fill(STOP, Q3, 99, 2)]),
     "a stop filled by its trigger": (
         ["trigger"], [BY_STOP := order(3, 1_500, 2, "sell", stop=98, limit=98,
-                                       triggered_ns=T4.received_ns)],
-        [fill(BY_STOP, T4, 98, 2, is_maker=True)]),
+                                       triggered_ns=B5.received_ns)],
+        [fill(BY_STOP, B5, 98, 2, is_maker=True)]),
+    "a maker by a print whose aggressor was on its side": (
+        ["side"], [REST], [fill(REST, B5, 99, 2, is_maker=True)]),
+    "a pessimistic maker by such a print": (
+        ["side"], [REST], [fill(REST, B5, 99, 2, is_maker=True, book=BookName.PESSIMISTIC)]),
     "IOC later than at once": (["ioc"], [IOC], [fill(IOC, Q7, 100, 3)]),
     "IOC that rests": (
         ["ioc"], [order(1, 1_500, 4, limit=99, time_in_force=TimeInForce.IOC)],
@@ -275,14 +303,13 @@ def test_a_fill_before_the_latency_has_passed_is_found() -> None:
     assert rules([BUY], fill(BUY, Q3, 100, 3), model=LATENT) == []
 
 
-def test_a_taker_that_pays_as_a_maker_at_once_is_found_and_later_is_told() -> None:
+def test_a_taker_that_pays_as_a_maker_is_found_unless_the_desk_began_anew_before() -> None:
     met = order(1, 1_000, 3, limit=100)
     assert rules([met], fill(met, Q1, 100, 3, is_maker=True)) == ["latency"]
-    portfolio = Portfolio("main", "USDT", Decimal(10_000), 0, model=LATENT)
-    known = msgspec.structs.replace(met, filled_nano=3 * NANO)
-    made = fill(met, Q3, 100, 3, is_maker=True, number=1)
-    found = audit(Desk([portfolio], [known], [made]), [STREAM])
-    assert (found.findings, found.after_restarts) == ((), 1)
+    made = fill(met, Q3, 100, 3, is_maker=True)
+    assert rules([met], made, model=LATENT) == ["restart"]
+    assert rules([met], made, model=LATENT, starts_ms=[0]) == ["restart"]
+    assert rules([met], made, model=LATENT, starts_ms=[0, 1_000]) == []
 
 
 def test_what_came_right_before_an_order_fills_no_maker() -> None:
@@ -300,8 +327,48 @@ def test_an_order_that_says_it_is_filled_without_fills_is_found() -> None:
     assert [finding.rule for finding in found.findings] == ["filled"]
 
 
-def test_a_taker_on_a_print_beside_quotes_is_told_as_information() -> None:
+def test_a_taker_on_a_print_beside_quotes_is_found_unless_the_desk_began_between() -> None:
+    made = fill(BUY, T2, 100, 2)
+    assert rules([BUY], made) == ["restart"]
+    assert rules([BUY], made, starts_ms=[999]) == ["restart"]
+    assert rules([BUY], made, starts_ms=[2_001]) == ["restart"]
+    assert rules([BUY], made, starts_ms=[999, 1_000]) == []
     portfolio = Portfolio("main", "USDT", Decimal(10_000), 0, model=MODEL)
     known = msgspec.structs.replace(BUY, filled_nano=2 * NANO)
-    found = audit(Desk([portfolio], [known], [fill(BUY, T2, 100, 2, number=1)]), [STREAM])
+    starts = [DeskStart(1, 0, 1_500 * MS_NS)]
+    numbered = msgspec.structs.replace(made, number=1)
+    found = audit(Desk([portfolio], [known], [numbered], starts), [STREAM])
     assert (found.findings, found.after_restarts) == ((), 1)
+
+
+def test_an_order_that_takes_at_once_and_found_only_a_stale_quote_is_never_filled() -> None:
+    stream = [Q1, again := quote(20_001, 99, 100)]
+    for force in (TimeInForce.IOC, TimeInForce.FOK):
+        late = order(1, 20_000, 3, time_in_force=force)
+        assert rules([late], fill(late, again, 100, 3), stream=stream) == ["restart"]
+        begun = rules([late], fill(late, again, 100, 3), stream=stream, starts_ms=[1_000])
+        assert begun == []
+
+
+def test_with_a_latency_such_an_order_ends_at_the_first_print() -> None:
+    soon = order(1, 1_000, 3, time_in_force=TimeInForce.IOC)
+    printed, again = trade(12_000, 100, 1), quote(12_001, 99, 100)
+    made = fill(soon, again, 100, 3)
+    assert rules([soon], made, stream=[Q1, printed, again], model=LATENT) == ["restart"]
+    assert rules([soon], made, stream=[Q1, again], model=LATENT) == []
+
+
+def test_a_limit_that_rested_where_no_quote_was_known_is_a_maker_at_the_first_one() -> None:
+    rests = order(1, 1_000, 3, limit=100)
+    stream: list[Event] = [trade(500, 100, 1), Q3]
+    assert rules([rests], fill(rests, Q3, 100, 3, is_maker=True), stream=stream) == []
+
+
+def test_a_fill_while_the_desk_was_halted_is_found() -> None:
+    halted = StateChange(1, TradingState.HALTED, 3_500 * MS_NS, "")
+    later = StateChange(2, TradingState.REDUCING, 3_900 * MS_NS, "")
+    made = fill(REST, T4, 99, 3, is_maker=True)
+    assert rules([REST], made, states=[halted]) == ["halted"]
+    assert rules([REST], made, states=[halted, later]) == []
+    same = msgspec.structs.replace(halted, at_ns=T4.received_ns)
+    assert rules([REST], made, states=[same]) == []

@@ -15,7 +15,7 @@ from market_engine.audit_command import audit as audit_command
 from market_engine.audit_command import audit_files
 from market_engine.commands import generate
 from market_engine.errors import StorageError
-from market_engine.events import MS_NS, Event, Quote, Trade
+from market_engine.events import MS_NS, Event, Quote, Side, Trade
 from market_engine.feeds.recordings import Recording
 from market_engine.paper.audit import Audit, audit, read_desk
 from market_engine.paper.desk import PaperDesk
@@ -88,7 +88,9 @@ def steps_of(chance: Random) -> Iterator[Step]:
         elif what < 0.99:
             yield ("flatten",)
         else:
-            yield ("active",)
+            yield ("reducing",) if chance.random() < 0.5 else ("halted",)
+            for _ in range(chance.randint(1, 6)):
+                yield event_of(chance, price, has_quotes=chance.random() < 0.8)
         if what >= 0.985:
             yield ("active",) if chance.random() < 0.5 else ("restart",)
             yield ("active",)
@@ -126,13 +128,14 @@ class Story:
         self.now_ns += wait_ms * MS_NS
         at_ns, name = self.now_ns, SYMBOLS[symbol]
         event: Quote | Trade
+        aggressor: Side = "buy" if (price + size + wait_ms) % 2 else "sell"
         if kind == "quote":
             sizes = size * NANO, (price + 1) * NANO, (5 - size) * NANO
             event = Quote("x", name, price * NANO, *sizes, at_ns, at_ns)
         else:
             self.trades += 1
             event = Trade(
-                "x", name, price * NANO, size * NANO, "buy", self.trades, at_ns, at_ns,
+                "x", name, price * NANO, size * NANO, aggressor, self.trades, at_ns, at_ns,
                 backfilled=kind == "backfilled",
             )  # fmt: skip
         self.seen.append(event)

@@ -7,12 +7,13 @@ from collections.abc import Iterator
 from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
 from market_engine.decimals import NANO
-from market_engine.events import SECOND_NS, Quote, Trade
+from market_engine.events import SECOND_NS, Quote, Side, Trade
 from market_engine.paper import trading
 from market_engine.paper.desk import PaperDesk
 from market_engine.paper.errors import PaperError
@@ -38,14 +39,16 @@ FREE = Model(maker_fee=Decimal(0), taker_fee=Decimal(0))
 class Rig:
     """A desk on a file, which can be ended and begun again, and a market told what to say."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, **options: Any) -> None:
         self.path = path
         self.now_ns = START_NS
+        self.kinds = {"BTCUSDT": "crypto", "AAPL": "equity"}
+        self._options = options
         self._begin()
 
     def _begin(self) -> None:
         self.database = Database(f"sqlite:///{self.path}")
-        self.desk = PaperDesk(DeskStore(self.database), {"BTCUSDT": "crypto", "AAPL": "equity"})
+        self.desk = PaperDesk(DeskStore(self.database), self.kinds, **self._options)
 
     def restart(self) -> None:
         self.database.close()
@@ -60,10 +63,10 @@ class Rig:
         prices = (nano(bid), nano(size), nano(ask), nano(size))
         self._take(Quote("t", "BTCUSDT", *prices, self.now_ns, self.now_ns))
 
-    def trade(self, price: str, qty: str = "1", after_s: float = 0.1) -> None:
+    def trade(self, price: str, qty: str = "1", after_s: float = 0.1, side: Side = "sell") -> None:
         self.now_ns += int(after_s * SECOND_NS)
         self._take(
-            Trade("t", "BTCUSDT", nano(price), nano(qty), "buy", None, self.now_ns, self.now_ns)
+            Trade("t", "BTCUSDT", nano(price), nano(qty), side, None, self.now_ns, self.now_ns)
         )
 
     def _take(self, event: Quote | Trade) -> None:
@@ -205,7 +208,7 @@ def test_a_restart_changes_nothing_that_is_shown(rig):
     rig.buy(1, "0.7")
     rig.sell(2, "2", limit="103")
     rig.buy(3, "1", limit="95")
-    rig.trade("103.5", "0.5")
+    rig.trade("103.5", "0.5", side="buy")
     rig.quote("102", "103", size="0.2")
     before = rig.desk.portfolio("main")
     orders = [rig.desk.current(order) for order in rig.desk.store.orders("main", 10)]
@@ -223,7 +226,7 @@ def test_a_restart_changes_nothing_that_is_shown(rig):
     ]
     rig.quote("102", "103", size="0.2")  # the same liquidity: what was taken of it stays taken
     assert rig.desk.portfolio("main").books[1].fills == before.books[1].fills
-    rig.trade("104", "9")
+    rig.trade("104", "9", side="buy")
     assert rig.desk.portfolio("main").open_orders == 1
 
 
@@ -256,7 +259,7 @@ def test_the_profit_of_the_day_outlives_a_restart(rig):
 def test_what_is_stored_is_what_the_log_says(rig):
     rig.make(model=Model())
     for step in range(30):
-        rig.quote(str(100 + step % 7), str(101 + step % 7), size="0.5")
+        rig.quote(str(100 + step % 7), str(101 + step % 7), size="1")
         rig.order(step, ("buy", "sell")[step % 3 == 0], "0.3")
     store = rig.desk.store
     before = rig.desk.portfolio("main")
@@ -383,3 +386,34 @@ def test_a_portfolio_is_made_once_and_each_has_one_currency(rig):
     assert rig.buy(1, portfolio="dollars").why is Denial.CURRENCY
     with pytest.raises(PaperError, match="POST /portfolio/init"):
         rig.buy(1, portfolio="none")
+
+
+def test_the_trading_state_binds_orders_that_were_accepted_and_a_restart_keeps_that(rig):
+    rig.make()
+    rig.quote("99", "100", size="5")
+    kind, stop_nano = OrderType.STOP, nano("103")
+    rig.desk.submit(NewOrder("main", "o-1", "BTCUSDT", "buy", kind, nano("1"), None, stop_nano))
+    rig.buy(2, "1", limit="95")
+    rig.desk.set_state(TradingState.HALTED, "")
+    for _ in range(2):
+        rig.trade("104", "9", side="buy")
+        rig.trade("94", "9")
+        rig.quote("93", "94", size="5")
+        view = rig.desk.portfolio("main")
+        assert (view.fills, view.open_orders) == (0, 2)
+        waiting = [rig.desk.current(order) for order in rig.desk.store.orders("main", 10)]
+        assert {why for _, _, why in waiting} == {Why.HALTED}
+        rig.restart()
+    rig.desk.set_state(TradingState.ACTIVE, "")
+    rig.quote("93", "94", size="5")
+    assert rig.desk.portfolio("main").fills == 1
+
+
+def test_each_start_of_the_desk_is_stored(rig):
+    rig.make()
+    rig.quote("99", "100")
+    rig.buy(1, "1")
+    rig.restart()
+    first, second = rig.desk.store.starts()
+    assert (first.number, first.newest_ns) == (1, 0)
+    assert (second.number, second.newest_ns) == (2, rig.now_ns)

@@ -60,6 +60,7 @@ def test_an_order_its_fill_and_a_denial_are_counted(api: Api):
     assert now["portfolio_fills_total", ("main", "neutral")] >= 1
     assert now["portfolio_position", ("main", "BTCUSDT")] == 0.01
     assert now["portfolio_residue", ("main",)] == 0
+    assert now["portfolio_residue_worst", ("main",)] == 0
     assert now["portfolio_drawdown_ratio", ("main",)] <= 0
     assert now["portfolio_submit_seconds_count", ()] >= 2
     view = api.get("/portfolio")
@@ -77,6 +78,7 @@ def test_the_page_has_every_name_with_a_help_text(api: Api):
     for name in (
         *(f"portfolio_{each}" for each in MONEY),
         "portfolio_residue",
+        "portfolio_residue_worst",
         "portfolio_drawdown_ratio",
         "portfolio_max_drawdown_ratio",
         "portfolio_position",

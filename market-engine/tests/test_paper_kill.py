@@ -87,17 +87,31 @@ def body_of(client_order_id: str, number: int) -> dict[str, Any]:
     }
 
 
+def resting(body: dict[str, Any]) -> dict[str, Any]:
+    """The same as one that rests far from the market."""
+    price = "1" if body["side"] == "buy" else "1000000"
+    return body | {"type": "limit", "limit_price": price}
+
+
 class Sender:
-    """Threads that send orders until the engine is gone; what was answered, and what was asked."""
+    """Threads that send orders, take some back and change the state until the engine is gone.
+
+    Has what was asked, and what was answered.
+    """
 
     def __init__(self, url: str, name: str) -> None:
         self.url = url
         self.asked: dict[str, dict[str, Any]] = {}
         self.answered: dict[str, dict[str, Any]] = {}
+        self.cancelled: set[str] = set()
+        """Those whose cancel was answered."""
+        self.states: list[dict[str, Any]] = []
+        """As they were answered; the last one may have been followed by one that was not."""
         self._name = name
         self._threads = [
             threading.Thread(target=self._send, args=(number,)) for number in range(THREADS)
         ]
+        self._threads.append(threading.Thread(target=self._change))
         for thread in self._threads:
             thread.start()
 
@@ -110,13 +124,49 @@ class Sender:
         with httpx.Client(base_url=self.url, timeout=5) as client:
             for number in range(10_000):
                 client_order_id = f"{self._name}-{thread}-{number}"
-                body = self.asked[client_order_id] = body_of(client_order_id, number)
+                body, rests = body_of(client_order_id, number), number % 3 == 0
+                body = self.asked[client_order_id] = resting(body) if rests else body
                 try:
                     answer = client.post("/orders", json=body)
+                    assert answer.status_code == 201, answer.text
+                    self.answered[client_order_id] = answer.json()
+                    if rests and number % 2:
+                        answer = client.delete(f"/orders/{client_order_id}")
+                        assert answer.status_code == 200, answer.text
+                        self.cancelled.add(client_order_id)
                 except httpx.HTTPError:
                     return
-                assert answer.status_code == 201, answer.text
-                self.answered[client_order_id] = answer.json()
+
+    def _change(self) -> None:
+        """Each time the same state, with another reason: all of these orders go through."""
+        with httpx.Client(base_url=self.url, timeout=5) as client:
+            for number in range(10_000):
+                body = {"state": "active", "reason": f"{self._name}-{number}"}
+                try:
+                    answer = client.post("/trading-state", json=body)
+                except httpx.HTTPError:
+                    return
+                assert answer.status_code == 200, answer.text
+                self.states.append(answer.json())
+                time.sleep(0.005)
+
+
+def check_kept(client: httpx.Client, sender: Sender) -> None:
+    """What was answered before the kill is so after the start: orders, cancels and states."""
+    number = client.get("/trading-state").json()["number"]
+    assert sender.states
+    assert sender.states[-1]["number"] <= number <= sender.states[-1]["number"] + 1
+    listed = client.get("/orders?state=open&limit=500").json()["orders"]
+    rest = {order["client_order_id"] for order in listed}
+    assert sender.cancelled
+    assert not rest & sender.cancelled, "a cancel that was answered is lost"
+    kept = {
+        each
+        for each in sender.answered
+        if sender.asked[each]["type"] == "limit" and int(each.rpartition("-")[2]) % 2 == 0
+    }
+    assert kept
+    assert rest >= kept, "an order that rested is lost"
 
 
 def test_what_was_answered_is_kept_and_nothing_is_applied_twice(tmp_path):
@@ -125,9 +175,14 @@ def test_what_was_answered_is_kept_and_nothing_is_applied_twice(tmp_path):
     url = f"http://127.0.0.1:{port}"
     asked: dict[str, dict[str, Any]] = {}
     answered: dict[str, dict[str, Any]] = {}
+    sender: Sender | None = None
     for kill in range(KILLS):
         with engine(tmp_path, port) as process:
             make_portfolio(url)
+            if sender is not None:
+                with httpx.Client(base_url=url, timeout=10) as client:
+                    check_kept(client, sender)
+                    client.delete("/orders?portfolio=main")  # a list has its limit
             sender = Sender(url, f"k{kill}")
             wanted = choose.randrange(20, 200)
             deadline_s = time.monotonic() + 30
@@ -138,7 +193,10 @@ def test_what_was_answered_is_kept_and_nothing_is_applied_twice(tmp_path):
             sender.join()
         asked |= sender.asked
         answered |= sender.answered
+    assert sender is not None
     with engine(tmp_path, port):
+        with httpx.Client(base_url=url, timeout=10) as client:
+            check_kept(client, sender)
         assert httpx.get(f"{url}/portfolio", timeout=10).json()["residue"] == "0"
         with httpx.Client(base_url=url, timeout=10) as client:
             numbers = {}

@@ -38,11 +38,37 @@ SCENES: dict[str, tuple[dict[str, Any], list[Any], list[list[str]]]] = {
          quote(99, 101, 3, ask_size=5)],
         [[], ["o1 4@101 taker"], [], ["o1 1@101 taker"]],
     ),
-    "a price that went and came back displays anew": (
+    "a price that the touch moved past displays anew when it comes back": (
         {},
         [quote(99, 101, 1, ask_size=4), order(1, 1, qty=8), quote(99, 103, 2, ask_size=1),
          quote(99, 101, 3, ask_size=2)],
         [[], ["o1 4@101 taker"], ["o1 1@103 taker"], ["o1 2@101 taker"]],
+    ),
+    "behind a better touch what was taken stays taken": (
+        {},
+        [quote(99, 101, 1, ask_size=2), order(1, 1, qty=6, limit_nano=101),
+         quote(99, 100, 2, ask_size=1), quote(99, 101, 3, ask_size=2),
+         quote(99, 100, 4, ask_size=1), quote(99, 101, 5, ask_size=3)],
+        [[], ["o1 2@101 taker"], ["o1 1@101 maker"], [], ["o1 1@101 maker"], ["o1 1@101 maker"]],
+    ),
+    "a bid's levels mirror it": (
+        {},
+        [quote(99, 101, 1, bid_size=2), order(1, 1, "sell", qty=9), quote(100, 101, 2, bid_size=1),
+         quote(99, 101, 3, bid_size=2), quote(98, 101, 4, bid_size=1),
+         quote(99, 101, 5, bid_size=2)],
+        [[], ["o1 2@99 taker"], ["o1 1@100 taker"], [], ["o1 1@98 taker"], ["o1 2@99 taker"]],
+    ),
+    "a level is moved past also while no order waits": (
+        {},
+        [quote(99, 101, 1, ask_size=4), order(1, 1, qty=4), quote(99, 100, 2), quote(99, 102, 3),
+         quote(99, 101, 4, ask_size=4), order(2, 4, qty=4)],
+        [[], ["o1 4@101 taker"], [], [], [], ["o2 4@101 taker"]],
+    ),
+    "a side that is missing for a moment brings nothing back": (
+        {},
+        [quote(99, 101, 1, ask_size=4), order(1, 1, qty=8), quote(99, 0, 2, ask_size=0),
+         quote(99, 101, 3, ask_size=5)],
+        [[], ["o1 4@101 taker"], [], ["o1 1@101 taker"]],
     ),
     "the other side's price does not bring this side back": (
         {},
@@ -141,26 +167,72 @@ SCENES: dict[str, tuple[dict[str, Any], list[Any], list[list[str]]]] = {
     ),
     "an optimistic resting limit fills all of it at the first touch": (
         {"book": "optimistic"},
-        [quote(99, 101, 1), order(1, 1, "sell", limit_nano=102), trade(102, 1, 2)],
+        [quote(99, 101, 1), order(1, 1, "sell", limit_nano=102), trade(102, 1, 2, "sell")],
         [[], [], ["o1 5@102 maker"]],
     ),
     "resting sells mirror resting buys": (
         {},
-        [quote(99, 101, 1), order(1, 1, "sell", limit_nano=100), trade(99, 9, 2),
-         trade(100, 2, 3), quote(100, 101, 4, bid_size=1)],
+        [quote(99, 101, 1), order(1, 1, "sell", limit_nano=100), trade(99, 9, 2, "buy"),
+         trade(100, 2, 3, "buy"), quote(100, 101, 4, bid_size=1)],
         [[], [], [], ["o1 2@100 maker"], ["o1 1@100 maker"]],
     ),
-    "a print's size goes to orders by number, not by price": (
+    "a print's size goes to the best price first, and then by number": (
         {},
-        [quote(99, 101, 1), order(1, 1, limit_nano=98), order(2, 1, limit_nano=100),
-         trade(98, 7, 2)],
-        [[], [], [], ["o1 5@98 maker", "o2 2@100 maker"]],
+        [quote(99, 101, 1), order(1, 1, limit_nano=98), order(2, 1, limit_nano=100, qty=2),
+         order(3, 1, limit_nano=100, qty=2), trade(98, 7, 2)],
+        [[], [], [], [], ["o2 2@100 maker", "o3 2@100 maker", "o1 3@98 maker"]],
     ),
-    "a print serves makers on both sides with one size": (
+    "of sells the lowest is the best": (
+        {},
+        [quote(95, 96, 1), order(1, 1, "sell", limit_nano=98), order(2, 1, "sell", limit_nano=97),
+         trade(98, 7, 2, "buy")],
+        [[], [], [], ["o2 5@97 maker", "o1 2@98 maker"]],
+    ),
+    "a quote's size goes to the best price first": (
+        {},
+        [quote(99, 103, 1), order(1, 1, limit_nano=100), order(2, 1, limit_nano=102),
+         quote(99, 100, 2, ask_size=7)],
+        [[], [], [], ["o2 5@102 maker", "o1 2@100 maker"]],
+    ),
+    "a print fills what rests only against its aggressor": (
         {},
         [quote(99, 101, 1), order(1, 1, "sell", limit_nano=100), order(2, 1, limit_nano=100),
-         trade(100, 7, 2)],
-        [[], [], [], ["o1 5@100 maker", "o2 2@100 maker"]],
+         trade(100, 2, 2, "sell"), trade(100, 3, 3, "buy")],
+        [[], [], [], ["o2 2@100 maker"], ["o1 3@100 maker"]],
+    ),
+    "a buyer's print of the very ask that was taken fills nothing more": (
+        {},
+        [quote(99, 101, 1, ask_size=5), order(1, 1, qty=10, limit_nano=101),
+         trade(101, 5, 2, "buy"), trade(100, 5, 3, "buy")],
+        [[], ["o1 5@101 taker"], [], []],
+    ),
+    "nor in the pessimistic book, be it beyond the limit": (
+        {"book": "pessimistic"},
+        [quote(99, 101, 1), order(1, 1, limit_nano=100), trade(99, 5, 2, "buy"), trade(99, 5, 3)],
+        [[], [], [], ["o1 5@100 maker"]],
+    ),
+    "in the optimistic book any print fills what rests": (
+        {"book": "optimistic"},
+        [quote(99, 101, 1), order(1, 1, limit_nano=100), trade(100, 1, 2, "buy")],
+        [[], [], ["o1 5@100 maker"]],
+    ),
+    "immediate-or-cancel that finds only a stale quote ends at once": (
+        {},
+        [quote(99, 101, 1), trade(100, 1, 20_000), order(1, 20_000, tif="ioc"),
+         order(2, 20_000, tif="fok"), quote(99, 104, 20_001)],
+        [[], [], ["o1 cancelled ioc"], ["o2 cancelled fok"], []],
+    ),
+    "with a latency it ends at the first print beside a stale quote": (
+        {"latency_ms": 10},
+        [quote(99, 101, 1), order(1, 1, tif="ioc"), trade(100, 1, 5), trade(100, 1, 20),
+         trade(100, 1, 20_000), quote(99, 104, 20_001)],
+        [[], [], [], [], ["o1 cancelled ioc"], []],
+    ),
+    "a triggered stop with immediate-or-cancel that finds only a stale quote ends": (
+        {},
+        [quote(99, 101, 1), order(1, 1, type="stop", stop_nano=100, tif="ioc"),
+         trade(100, 9, 20_000)],
+        [[], [], ["o1 triggered", "o1 cancelled ioc"]],
     ),
     "post-only that would take is cancelled": (
         {},
@@ -288,11 +360,11 @@ SCENES: dict[str, tuple[dict[str, Any], list[Any], list[list[str]]]] = {
          quote(99, 0, 2, ask_size=0)],
         [[], [], ["o2 cancelled ioc"], [], []],
     ),
-    "a quote goes to orders by number, whether they rest or take": (
+    "a quote goes to those that take first, and then to those that rest": (
         {},
         [quote(99, 101, 1, ask_size=5), order(1, 1, limit_nano=100), order(2, 1, qty=7),
          quote(99, 100, 2, ask_size=6)],
-        [[], [], ["o2 5@101 taker"], ["o1 5@100 maker", "o2 1@100 taker"]],
+        [[], [], ["o2 5@101 taker"], ["o2 2@100 taker", "o1 4@100 maker"]],
     ),
     "a quote after midnight does not fill a day order": (
         {},

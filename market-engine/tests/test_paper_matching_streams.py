@@ -9,7 +9,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from paper_matching_parts import MS, Desk, order, quote, trade
 
-from market_engine.events import Quote, Trade
+from market_engine.events import Quote, Side, Trade
 from market_engine.paper.matching import Match
 from market_engine.paper.model import EvidenceKind, Order, OrderType, TimeInForce
 
@@ -29,8 +29,9 @@ def events(draw: st.DrawFn, quotes: str = "yes") -> Any:
         sizes = {"bid_size": draw(SIZES), "ask_size": draw(SIZES)}
         return lambda at_ms, _: quote(bid, ask, at_ms, **sizes)
     price, qty, late = draw(PRICES), draw(st.integers(1, 9)), draw(st.integers(0, 9)) == 0
+    side: Side = draw(st.sampled_from(["buy", "sell"]))
     return lambda at_ms, number: msgspec.structs.replace(
-        trade(price, qty, at_ms, backfilled=late), trade_id=number
+        trade(price, qty, at_ms, side, backfilled=late), trade_id=number
     )
 
 
@@ -86,7 +87,8 @@ class Checker:
         self.desk = desk
         self.quote: Quote | None = None
         self.has_quotes = False
-        self.taken = {"buy": 0, "sell": 0}
+        self.taken: dict[str, dict[int, int]] = {"buy": {}, "sell": {}}
+        """By the side that takes, and the price."""
         self.print_taken: dict[int | None, int] = {}
         self.seen = 0
         self.triggered: set[str] = set()
@@ -94,12 +96,12 @@ class Checker:
 
     def step(self, move: Any) -> None:
         if isinstance(move, Quote):
-            known = self.quote
-            if known is None or known.ask_nano != move.ask_nano:
-                self.taken["buy"] = 0
-            if known is None or known.bid_nano != move.bid_nano:
-                self.taken["sell"] = 0
             self.quote = move
+            for side, taken in self.taken.items():  # the touch moved past the better prices
+                touch = move.ask_nano if side == "buy" else -move.bid_nano
+                sign = 1 if side == "buy" else -1
+                for price in [each for each in taken if touch and sign * each < touch]:
+                    del taken[price]
         position = self.desk.position
         now_ns = move.submitted_ns if isinstance(move, Order) else move.received_ns
         _ = self.desk.add(move) if isinstance(move, Order) else self.desk.on(move)
@@ -148,10 +150,11 @@ class Checker:
             self.quote.received_ns,
         )
         assert (evidence.price_nano, evidence.size_nano, evidence.received_ns) == shown
-        assert evidence.taken_before_nano == self.taken[side]
-        self.taken[side] += match.qty_nano
+        before = self.taken[side].get(evidence.price_nano, 0)
+        assert evidence.taken_before_nano == before
+        self.taken[side][evidence.price_nano] = before + match.qty_nano
         if self.desk.book != "optimistic":
-            assert self.taken[side] <= evidence.size_nano
+            assert before + match.qty_nano <= evidence.size_nano
         assert not (self.desk.book == "pessimistic" and match.is_maker)
 
     def judge_print(self, match: Match, move: Any, sign: int) -> None:
@@ -166,6 +169,9 @@ class Checker:
         if self.desk.book != "optimistic":
             assert taken <= move.qty_nano
         assert match.is_maker or self.quote is None
+        if self.desk.book != "optimistic" and match.is_maker:
+            asked = self.desk.orders[match.client_order_id].asked
+            assert move.side != asked.side
         if self.desk.book == "pessimistic" and match.is_maker:
             assert sign * move.price_nano < sign * match.price_nano
         assert match.client_order_id in self.triggered or not self.is_stop(match.client_order_id)
@@ -246,7 +252,7 @@ def test_how_events_are_grouped_does_not_matter(
 
 
 def came_back(moves: list[Any], desk: Desk) -> bool:
-    """Whether a price that was taken went away and is there again: that a restart cannot know."""
+    """Whether the touch moved past a price that was taken: that a restart cannot know."""
     for fill in desk.fills:
         if fill.evidence.kind is EvidenceKind.QUOTE:
             later = [
@@ -254,8 +260,8 @@ def came_back(moves: list[Any], desk: Desk) -> bool:
                 for each in moves
                 if isinstance(each, Quote) and each.received_ns >= fill.evidence.received_ns
             ]
-            went = any(price != fill.evidence.price_nano for price in later)
-            if went and later[-1] == fill.evidence.price_nano:
+            sign = 1 if fill.side == "buy" else -1
+            if any(price and sign * (price - fill.evidence.price_nano) > 0 for price in later):
                 return True
     return False
 

@@ -7,6 +7,7 @@ import statistics
 from decimal import Decimal
 
 import empyrical
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import assume, given, settings
@@ -24,6 +25,9 @@ ALL_IN = Fill(
     1, BookName.NEUTRAL, "main", "o", 1, 1, "BTC", "buy", 10**12, 10**9, Decimal(0), False, 1, PRINT
 )  # fmt: skip
 """One for all the balance."""
+STILL = [1_020] * 7
+UP = [Decimal(1_010) * Decimal("1.01") ** day for day in range(12)]
+"""The same return each day, exactly."""
 RATIOS = ("cagr", "volatility", "sharpe", "sortino", "calmar")
 
 
@@ -60,7 +64,7 @@ def agrees(found, oracle) -> bool:
     return math.isclose(found, oracle, rel_tol=1e-9, abs_tol=1e-9)
 
 
-courses = st.lists(st.integers(20_000, 500_000), min_size=2, max_size=60)
+courses = st.lists(st.integers(20_000, 500_000), min_size=10, max_size=60)
 years = st.sampled_from([252, 365])
 
 
@@ -104,14 +108,14 @@ def test_the_drawdown_of_the_ends_of_days_is_that_of_empyrical(cents):
     assert agrees(account.max_drawdown, empyrical.max_drawdown(path[1:] / path[:-1] - 1))
 
 
-def test_the_ratios_of_three_days_are_those_of_a_calculation_by_hand():
-    found = figures(1_010, 1_000, 1_020, max_drawdown=-0.02, annual_days=252)
-    returns = [0.01, 1_000 / 1_010 - 1, 0.02]
+def test_the_ratios_of_ten_days_are_those_of_a_calculation_by_hand():
+    found = figures(1_010, 1_000, 1_020, *STILL, max_drawdown=-0.02, annual_days=252)
+    returns = [0.01, 1_000 / 1_010 - 1, 0.02, *[0.0] * 7]
     assert agrees(found.volatility, statistics.stdev(returns) * 252**0.5)
     mean = statistics.mean(returns)
     assert agrees(found.sharpe, 252**0.5 * mean / statistics.stdev(returns))
-    assert agrees(found.sortino, 252**0.5 * mean / (returns[1] ** 2 / 3) ** 0.5)
-    assert agrees(found.cagr, 1.02 ** (252 / 3) - 1)
+    assert agrees(found.sortino, 252**0.5 * mean / (returns[1] ** 2 / 10) ** 0.5)
+    assert agrees(found.cagr, 1.02 ** (252 / 10) - 1)
     assert agrees(found.calmar, found.cagr / 0.02)
 
 
@@ -131,15 +135,43 @@ def test_a_day_without_an_equity_has_that_of_the_day_before_where_all_days_trade
     assert daily_equities(a_portfolio(252), equities) == [1_000, 5, 8]
 
 
-def test_nothing_is_annualised_with_fewer_than_two_returns():
-    for found in (figures(), figures(1_100, max_drawdown=-0.1)):
+def test_days_count_from_the_one_on_which_the_portfolio_was_made():
+    equities = [(START_NS + 5 * DAY_NS, Decimal(990)), (START_NS + 6 * DAY_NS, Decimal(995))]
+    assert daily_equities(a_portfolio(365), equities) == [*[1_000] * 6, 990, 995]
+    assert performance(a_portfolio(365), equities, 0.0, []).days == 7
+    assert daily_equities(a_portfolio(252), equities) == [1_000, 990, 995]
+
+
+def test_a_portfolio_of_two_minutes_over_midnight_has_no_year():
+    portfolio = msgspec.structs.replace(a_portfolio(), created_ns=START_NS - 60 * 10**9)
+    equities = [(START_NS - 30 * 10**9, Decimal(1_001)), (START_NS + 60 * 10**9, Decimal(1_012))]
+    found = performance(portfolio, equities, -0.001, [])
+    assert [getattr(found, name) for name in RATIOS] == [None] * 5
+    assert agrees(found.total_return, 0.012)
+    assert set(found.undefined) == {*RATIOS, "win_rate", "profit_factor", "expectancy"}
+
+
+def test_every_figure_that_is_null_says_why_and_no_other():
+    for found in (figures(), figures(*UP), of_trips(3, -1), figures(*UP, max_drawdown=-0.5)):
+        nulls = {name for name, value in msgspec.structs.asdict(found).items() if value is None}
+        assert set(found.undefined) == nulls
+
+
+def test_nothing_is_annualised_with_fewer_than_ten_returns():
+    for found in (
+        figures(),
+        figures(1_100, max_drawdown=-0.1),
+        figures(*UP[:9], max_drawdown=-0.1),
+    ):
         assert [getattr(found, name) for name in RATIOS] == [None] * 5
+        assert found.undefined["sharpe"] == f"fewer than 10 daily returns: {found.days}"
+    assert figures(*UP[:10], max_drawdown=-0.1).cagr is not None
     assert figures().total_return is None
     assert agrees(figures(1_100).total_return, 0.1)
 
 
 def test_sharpe_is_null_where_nothing_varies():
-    for found in (figures(1_000, 1_000, 1_000), figures(1_010, "1020.1", "1030.301")):
+    for found in (figures(*[1_000] * 10), figures(*UP[:10])):
         assert found.sharpe is None
         assert found.volatility == 0
         assert found.cagr is not None
@@ -147,33 +179,36 @@ def test_sharpe_is_null_where_nothing_varies():
 
 @pytest.mark.parametrize("tenths", [11, 12, 13, 17])
 def test_sharpe_is_null_where_a_mean_of_equal_returns_is_a_float_off(tenths):
-    for days in range(2, 60):
+    for days in range(10, 60):
         found = figures(*(f"{tenths**day}e{3 - day}" for day in range(1, days + 1)))
         assert (found.sharpe, found.volatility) == (None, 0)
 
 
 def test_sortino_is_null_where_no_return_is_below_the_target():
-    assert figures(1_010, 1_030, 1_030).sortino is None
-    assert figures(1_010, 1_030, 1_030, target=0.001).sortino is not None
+    assert figures(*UP).sortino is None
+    assert figures(*UP).undefined["sortino"] == "no daily return is below the target"
+    assert figures(*UP, target=0.02).sortino is not None
 
 
 def test_calmar_is_null_without_a_drawdown():
-    assert figures(1_010, 1_030).calmar is None
-    assert figures(1_010, 1_030, max_drawdown=-0.5).calmar is not None
+    assert figures(*UP).undefined["calmar"] == "there was no drawdown"
+    assert figures(*UP).calmar is None
+    assert figures(*UP, max_drawdown=-0.5).calmar is not None
 
 
 @pytest.mark.parametrize("last", [0, -50])
 def test_after_a_total_loss_there_is_no_growth_and_after_it_no_return(last):
-    found = figures(900, last, max_drawdown=-1.0)
+    found = figures(*[900] * 9, last, max_drawdown=-1.0)
     assert (found.cagr, found.calmar) == (None, None)
     assert agrees(found.total_return, last / 1_000 - 1)
     assert found.sharpe is not None
-    found = figures(900, last, 100, max_drawdown=-1.0)
+    found = figures(*[900] * 9, last, 100, max_drawdown=-1.0)
     assert [getattr(found, name) for name in RATIOS] == [None] * 5
+    assert [found.undefined[name] for name in RATIOS] == ["nothing was left to return on"] * 5
 
 
 def test_a_growth_beyond_what_a_float_holds_is_null():
-    found = figures(10**6, 10**9, max_drawdown=-0.1)
+    found = figures(*(10 ** (30 + 10 * day) for day in range(10)), max_drawdown=-0.1)
     assert (found.cagr, found.calmar) == (None, None)
 
 
@@ -187,7 +222,10 @@ def test_the_win_rate_is_of_wins_and_losses_and_breakevens_are_apart():
 
 def test_what_has_no_trips_or_no_losses_is_null():
     assert (of_trips().win_rate, of_trips().profit_factor, of_trips().expectancy) == (None,) * 3
+    assert of_trips().undefined["win_rate"] == "no round trip has ended"
     assert of_trips(0).win_rate is None
+    assert of_trips(0).undefined["win_rate"] == "every round trip broke even"
+    assert of_trips(3).undefined["profit_factor"] == "no round trip lost"
     assert of_trips(0).expectancy == 0
     assert of_trips(3).win_rate == 1.0
     assert of_trips(3).profit_factor is None

@@ -39,8 +39,8 @@ equity − initial balance = realised + unrealised − fees, exactly. What is le
 | you see | it means | do |
 | --- | --- | --- |
 | *away* | Prometheus cannot reach the engine | `make apps-up`; orders, fills and positions are as they were |
-| *halted*, *flattening*, *reducing* | somebody set the trading state | `POST /trading-state`, or the page Orders; cancels pass in every state |
-| no equity | a position has no price, or none that is fresh: it is unknown, and not 0 | the board Market data says what is wrong with its symbol |
+| *halted*, *flattening*, *reducing* | somebody set the trading state, of all portfolios: open orders wait, for in *halted* nothing is filled, in *reducing* only what makes a position smaller | `POST /trading-state`, or the page Orders; cancels pass in every state |
+| no equity | no price has come for a position yet: it is unknown, and not 0; a price that is old stays in use | the board Market data says what is wrong with its symbol |
 | denials | risk did not let an order pass | the order itself has the numbers and the cure in its `detail` |
 | fewer fills in *pessimistic* than in *optimistic* | that much of the result depends on what a simulation cannot know | the truth lies between them |
 | a residue, of any size | money came from nowhere: a defect, or a changed ledger | do not trust the numbers; keep the database |
@@ -84,7 +84,8 @@ def _answer() -> list[object]:
         state(
             "Desk",
             "The trading state; the strictest of the engines chosen. Active: orders pass, if risk "
-            "lets them. Reducing: only those that make a position smaller. Halted: none. "
+            "lets them. Reducing: only what makes a position smaller is taken or filled. Halted: none is "
+            "taken or filled, open orders wait. "
             "Flattening: positions are being closed. Away: Prometheus cannot reach an engine.",
             Query(DESK_QUERY),
             DESK,
@@ -148,7 +149,7 @@ def _over_time() -> list[object]:
         lines(
             "Equity",
             "Cash and what the positions are worth, in the portfolio's currency: valued at the bid if "
-            "long, at the ask if short. A gap: a position has no price.",
+            "long, at the ask if short; an old price stays in use. A gap: none came for a position.",
             Query(f"portfolio_equity{{{CHOSEN}}}", "{{portfolio}} in {{currency}} on {{instance}}"),
             unit="locale",
             decimals=2,

@@ -49,7 +49,7 @@ _TIMES: Final = (
     (
         "Tick to order",
         "portfolio_tick_to_order_seconds",
-        "From the receipt of the newest event to the acceptance of an order on it, on live feeds",
+        "Receipt of its symbol's newest event to an accepted order stored; none of replays",
     ),
     (
         "Submit",
@@ -163,8 +163,8 @@ def trust() -> list[object]:
     return [
         timeline(
             "Trading state",
-            "Who may trade: all (active), only who makes a position smaller (reducing), nobody "
-            "(halted), or only the desk itself, which closes all positions (flattening).",
+            "What is taken and filled: all (active), only what makes a position smaller (reducing), "
+            "nothing (halted), or only the desk itself, which closes all positions (flattening).",
             Query(STATE_QUERY, "{{instance}}"),
             STATES,
             size=(24, 4),

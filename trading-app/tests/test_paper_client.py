@@ -15,6 +15,7 @@ from trading_app.market_client import Failed, Refused
 from trading_app.paper_answers import TradingState
 from trading_app.paper_client import Done, PaperClient
 from trading_app.sidecar_client import Away
+from trading_app.status import STALE_AFTER_S
 
 ORDER = {"client_order_id": "a", "symbol": "BTCUSDT", "side": "buy", "qty": "1", "state": "filled"}
 
@@ -112,11 +113,41 @@ def test_an_answer_that_is_late_is_not_known_within_two_seconds(local, client, m
 
 @pytest.mark.parametrize(
     ("status", "body"),
-    [(503, error("not_stored", "It cannot be stored now.")), (200, {"hello": 1}), (500, [])],
+    [(503, error("database", "It cannot be read now.")), (200, {"hello": 1}), (500, [])],
 )
 def test_what_is_no_clear_answer_is_not_known_to_be_done(local, client, status, body):
     local.status, local.body = status, body
     assert isinstance(client.place(ORDER), Failed)
+
+
+def test_what_could_not_be_stored_is_refused_and_was_not_done(local, client):
+    local.status, local.body = 503, error("not_stored", "It cannot be stored now.")
+    assert client.place(ORDER) == Refused("not_stored", "It cannot be stored now.")
+
+
+def test_one_slow_answer_is_not_an_engine_that_is_gone(local):
+    now_s = [1_000.0]
+    client = PaperClient(local.url, clock=lambda: now_s[0])
+    local.pause.clear()
+    assert isinstance(client.trading_state(), Away)
+    assert not client.is_gone
+    now_s[0] += STALE_AFTER_S
+    assert client.is_gone
+    client.close()
+
+
+def test_an_engine_where_nobody_listens_is_gone_at_once(free_port):
+    client = PaperClient(f"http://127.0.0.1:{free_port()}")
+    assert not client.is_gone
+    client.trading_state()
+    assert client.is_gone
+    client.close()
+
+
+def test_all_orders_of_a_portfolio_are_cancelled_at_once(local, client):
+    local.body = {"cancelled": 3}
+    assert client.cancel_all("main").answer.cancelled == 3
+    assert local.asked[0][:2] == ("DELETE", "/orders?portfolio=main")
 
 
 def test_after_a_command_the_next_question_is_asked_anew(local, client):

@@ -17,8 +17,8 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from trading_app.market_client import KEEP_S, REST_S
-from trading_app.paper_button import Unanswered
 from trading_app.paper_client import PaperClient
+from trading_app.paper_unanswered import Unanswered
 
 NOW_MS = 1_790_000_000_000
 EVIDENCE = {
@@ -31,6 +31,9 @@ UNDEFINED = dict.fromkeys(
 )  # fmt: skip
 
 
+FINAL = {"filled", "denied", "cancelled"}
+
+
 class PaperEngine:
     """The double's server. ``refusal``: what risk says of the next orders; ``silent``: after
     what was asked was done, no answer comes."""
@@ -41,6 +44,8 @@ class PaperEngine:
         self.state = {"state": "active", "since_ms": NOW_MS, "reason": "", "number": 0}
         self.refusal = self.waits = None
         self.away = self.silent = False
+        self.displayed, self.failing = "5", {}
+        self.slow, self.pause = threading.Event(), threading.Event()
         self.residue, self.equity, self.stale = "0", "100012.40", False
         self.performance = {"annual_days": 365, "days": 1, "round_trips": 0, "wins": 0,
                             "losses": 0, "breakevens": 0, "by_symbol": []} | UNDEFINED  # fmt: skip
@@ -89,10 +94,19 @@ class PaperEngine:
 
         return Handler
 
-    def say(self, method, path, query, body):
+    def say(self, method, path, query, body):  # noqa: PLR0911 - an API has many answers
         if method != "GET" and path != "/orders/preview":
             self.told.append((method, path, body))
-        lists = {"/symbols": ("symbol", self.symbols), "/portfolios": ("name", self.portfolios)}
+        if self.slow.is_set():
+            self.pause.wait(20)
+        if path in self.failing:
+            return problem(503, self.failing[path], "It cannot be stored now.")
+        lists = {"/symbols": ("symbol", self.symbols)}
+        if path.startswith("/symbols/"):
+            return 200, {"symbol": path.split("/")[2], "ask": "62000.10", "ask_qty": self.displayed}
+        if path == "/portfolios":
+            return 200, {"portfolios": [{"name": each, "open_orders": self._waiting(each)}
+                                        for each in self.portfolios]}  # fmt: skip
         if path in lists:
             key, found = lists[path]
             return 200, {path.strip("/"): [{key: each} for each in found]}
@@ -122,11 +136,16 @@ class PaperEngine:
                          "denial": self.refusal, "detail": detail}  # fmt: skip
         if method == "POST":
             return self._place(body)
+        if method == "DELETE" and not which:
+            waiting = [o for o in self.orders.values() if o["state"] not in FINAL]
+            for order in waiting:
+                order["state"] = "cancelled"
+            return 200, {"cancelled": len(waiting)}
         if not which:
-            final = {"filled", "denied", "cancelled"}
-            orders = [o for o in self.orders.values() if query["state"] == "all"
-                      or o["state"] not in final]  # fmt: skip
-            return 200, {"orders": orders[::-1]}
+            before = int(query.get("before", 1_000_000))
+            orders = [o for o in self.orders.values() if o["number"] < before
+                      and (query["state"] == "all" or o["state"] not in FINAL)]  # fmt: skip
+            return 200, {"orders": orders[::-1][: int(query["limit"])]}
         if which not in self.orders:
             return problem(404, "unknown_order", "No such order.")
         if method == "DELETE":
@@ -163,6 +182,10 @@ class PaperEngine:
             return self.performance
         return self._portfolio(name)
 
+    def _waiting(self, name):
+        return sum(o["state"] not in FINAL and o["portfolio"] == name
+                   for o in self.orders.values())  # fmt: skip
+
     def _fill(self, order):
         return {"number": 1, "book": "neutral", "client_order_id": order["client_order_id"],
                 "symbol": order["symbol"], "side": order["side"], "price": "62000.10",
@@ -183,11 +206,13 @@ class PaperEngine:
             "portfolio": self.portfolios[name], "now_ms": NOW_MS, "state": self.state,
             "cash": "37968.89995", "equity": self.equity, "realised": "0", "unrealised": "43.4",
             "fees": "31.00005", "residue": self.residue, "gross": "62043.5", "peak": "100012.40",
-            "max_drawdown": -0.001, "day_profit": "12.40", "open_orders": 0, "fills": 1,
+            "max_drawdown": -0.001, "day_profit": "12.40", "fills": 1,
+            "open_orders": self._waiting(name),
             "positions": [position], "books": books,
         }  # fmt: skip
 
     def stop(self):
+        self.pause.set()
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
@@ -287,6 +312,15 @@ def click(page, key):
     return checked(page.button(key=key).click().run())
 
 
+def clock_of(page, at_s=0.0):
+    """Let the page's orders without an answer wait by a clock that stands still."""
+    for name in ("trade", "orders"):
+        key = f"paper-unanswered-{name}"
+        if key not in page.session_state:
+            page.session_state[key] = Unanswered()
+        page.session_state[key].clock = lambda: at_s
+
+
 def placed(engine):
     return [body for method, path, body in engine.told if (method, path) == ("POST", "/orders")]
 
@@ -328,6 +362,7 @@ def test_a_denied_buy_says_the_reason(open_trade, paper):
 
 def test_a_retry_after_an_answer_that_did_not_come_is_one_order(open_trade, paper, publisher):
     page = open_trade()
+    clock_of(page)
     paper.silent = True
     click(page, "buy")
     assert "not known whether it was taken" in toasts(page)[0]
@@ -338,6 +373,7 @@ def test_a_retry_after_an_answer_that_did_not_come_is_one_order(open_trade, pape
         "Buy 1 BTCUSDT: it had been taken at the first try: filled at 62\u202f000.1"
     ]
     assert len(paper.orders) == 1
+    clock_of(page, 100.0)
     click(again(page), "buy")
     assert len(paper.orders) == 2
 
@@ -364,11 +400,13 @@ def test_what_cannot_be_an_order_is_published_as_before_and_the_page_says_so(
 
 
 def test_without_an_engine_trades_are_published_as_before(open_trade, paper, publisher):
-    paper.away = True
+    paper.stop()
     page = open_trade()
     assert "market-engine is away: trades are published as before" in words(page)
     click(page, "buy")
-    assert toasts(page) == ["Buy 1 BTCUSDT is on its way"]
+    (said,) = toasts(page)
+    assert said.startswith("Buy 1 BTCUSDT is on its way · the paper desk was not there")
+    assert said.endswith("no risk check, and not in its ledger")
     assert len(publisher.trades) == 1
     assert paper.told == []
 
@@ -434,7 +472,7 @@ def test_an_open_order_is_cancelled_by_its_button(open_orders, paper):
     assert order["state"] == "cancelled"
     text = words(again(page))
     assert "None waits now." in text
-    assert "cancelled: cancelled by its owner" in text
+    assert "cancelled by its owner, nothing was filled" in text
 
 
 def test_a_preview_says_in_words_why_risk_would_deny(open_orders, paper):
@@ -473,7 +511,7 @@ def test_a_fill_is_shown_with_its_evidence_in_words(open_orders, paper):
 @pytest.mark.parametrize(
     ("key", "state", "said"),
     [
-        ("state-halted", "halted", "no order is taken; cancels pass"),
+        ("state-halted", "halted", "no order is taken and none is filled, in every portfolio"),
         ("state-reducing", "reducing", "only orders that reduce a position are taken"),
         ("state-flatten", "flatten", "orders are cancelled and positions closed"),
     ],
@@ -524,7 +562,7 @@ def test_a_residue_is_said_as_the_defect_it_is(open_portfolio, paper):
 def test_what_is_not_defined_is_a_dash_with_the_reason(open_portfolio, paper):
     page = open_portfolio()
     assert "Sharpe —" in words(page)
-    assert "it takes the returns of at least two days" in html(page)
+    assert "it takes 10 daily returns" in html(page)
     paper.performance |= {"sharpe": 1.234, "win_rate": 0.5, "wins": 1, "losses": 1}
     text = words(again(page))
     assert "Sharpe 1.23" in text
@@ -558,6 +596,7 @@ def test_a_trade_that_the_desk_may_have_taken_is_never_published(
     open_trade, paper, publisher, leaves
 ):
     page = open_trade()
+    clock_of(page)
     paper.silent = True
     click(page, "buy")
     if leaves:
@@ -568,9 +607,9 @@ def test_a_trade_that_the_desk_may_have_taken_is_never_published(
     assert "not known whether" in toasts(page)[0]
     assert "it stays one order" in toasts(page)[0]
     assert publisher.trades == []
-    assert "press the same once more" in words(page)
-    click(page, "sell")
+    assert "buy 1 BTCUSDT market: no answer yet" in words(page)
     if leaves:
+        click(page, "sell")
         assert [trade.side for trade in publisher.trades] == ["sell"]
         return
     paper.away = paper.silent = False
@@ -584,6 +623,7 @@ def test_an_engine_that_leaves_between_the_look_and_the_click_publishes_nothing_
     open_trade, paper, publisher
 ):
     page = open_trade()
+    clock_of(page)
     paper.silent = True
     click(page, "buy")
     again(page)  # what it answered just now is kept, so the next click goes to the desk
@@ -598,9 +638,172 @@ def test_an_engine_that_leaves_between_the_look_and_the_click_publishes_nothing_
 def test_a_double_click_is_one_order(request, paper, opens, key):
     page = request.getfixturevalue(opens)()
     at_s = [0.0]
-    page.session_state["paper-unanswered"] = Unanswered(lambda: at_s[0])
+    for name in ("trade", "orders"):
+        page.session_state[f"paper-unanswered-{name}"] = Unanswered(lambda: at_s[0])
     click(click(page, key), key)
     assert len(paper.orders) == 1
     at_s[0] = 0.6
     click(page, key)
     assert len(paper.orders) == 2
+
+
+# --- what a slow or troubled desk must not do
+
+
+def test_one_slow_answer_publishes_nothing_past_the_desk(open_trade, paper, publisher):
+    page = open_trade()
+    time.sleep(KEEP_S)
+    paper.state["state"] = "halted"
+    paper.refusal = "halted"
+    paper.slow.set()
+    checked(page.run())
+    paper.slow.clear()
+    paper.pause.set()
+    click(page, "buy")
+    assert toasts(page) == ["Buy 1 BTCUSDT: denied: Too much at once."]
+    assert publisher.trades == []
+
+
+@pytest.mark.parametrize(("opens", "key"), [("open_trade", "buy"), ("open_orders", "place-buy")])
+def test_an_order_without_an_answer_is_asked_for_by_its_id_until_it_is_known(
+    request, paper, opens, key
+):
+    page = request.getfixturevalue(opens)()
+    clock_of(page)
+    paper.silent = True
+    click(page, key)
+    paper.silent = False
+    text = words(again(page))
+    assert "buy 1 BTCUSDT market: no answer yet" in text
+    clock_of(page, 2.0)
+    page = again(page)
+    assert toasts(page) == ["Taken after all: buy 1 BTCUSDT market: filled at 62\u202f000.1"]
+    assert "no answer yet" not in words(again(page))
+    clock_of(page, 4.0)
+    click(page, key)
+    assert len(paper.orders) == 2
+
+
+def test_an_order_that_never_came_is_said_and_forgotten(open_orders, paper):
+    page = open_orders()
+    clock_of(page)
+    paper.silent = True
+    click(page, "place-buy")
+    paper.silent = False
+    paper.orders.clear()
+    for at_s, said in ((2.0, []), (13.0, ["Not taken, it never came: buy 1 BTCUSDT market"])):
+        clock_of(page, at_s)
+        page = again(page)
+        assert toasts(page) == said
+        assert ("the desk does not know it so far" in words(page)) == (not said)
+
+
+def test_the_hint_of_one_page_is_not_that_of_the_other(open_orders, open_trade, paper):
+    page = open_orders()
+    paper.silent = True
+    click(page, "place-buy")
+    other = open_trade()
+    key = "paper-unanswered-orders"
+    other.session_state[key] = page.session_state[key]
+    assert "no answer yet" not in words(checked(other.run()))
+
+
+def test_an_order_that_could_not_be_stored_is_not_taken_and_is_not_waited_for(open_trade, paper):
+    page = open_trade()
+    paper.failing["/orders"] = "not_stored"
+    click(page, "buy")
+    assert toasts(page) == ["Buy 1 BTCUSDT: **not** taken: It cannot be stored now."]
+    assert "no answer yet" not in words(page)
+
+
+def test_a_halt_without_an_answer_stays_on_the_page_until_it_is_in_force(open_orders, paper):
+    page = open_orders()
+    paper.away = True
+    click(page, "state-halted")
+    assert "Halted has no answer, and may not be in force" in words(again(page))
+    paper.away = False
+    time.sleep(REST_S)
+    assert "Halted has no answer" in words(again(page))
+    paper.state["state"] = "halted"
+    assert "Halted has no answer" not in words(again(again(page)))
+
+
+def test_a_halt_that_could_not_be_stored_is_said_to_be_in_force_and_not_kept(open_orders, paper):
+    page = open_orders()
+    paper.failing["/trading-state"] = "not_stored"
+    click(page, "state-halted")
+    paper.failing.clear()
+    assert "Halted is in force, but it is not stored" in words(again(page))
+    click(page, "state-halted")
+    assert "not stored" not in words(again(page))
+
+
+def test_the_state_in_force_is_marked_in_words(open_orders, paper):
+    page = open_orders()
+    assert page.button(key="state-active").label == "● Active now"
+    click(page, "state-halted")
+    assert page.button(key="state-halted").label == "● Halted now"
+    assert page.button(key="state-active").label == "Active"
+
+
+def test_a_halt_says_how_many_orders_of_all_portfolios_wait_and_all_can_be_cancelled(
+    open_orders, paper
+):
+    paper.say("POST", "/portfolio/init", {}, main() | {"name": "other"})
+    paper.waits = "the market is not at its limit"
+    for name in ("main", "other"):
+        place_one(paper, name)
+    paper.state["state"] = "halted"
+    page = open_orders()
+    assert "2 open orders of all portfolios wait" in words(page)
+    click(page, "cancel-all")
+    assert ("DELETE", "/orders", None) in paper.told
+    assert toasts(page) == ["Cancelled: 2 open orders of main"]
+
+
+def place_one(paper, name="main"):
+    body = {"portfolio": name, "symbol": "BTCUSDT", "side": "buy", "qty": "1",
+            "client_order_id": f"{name}-{len(paper.orders)}"}  # fmt: skip
+    paper.say("POST", "/orders", {}, body)
+
+
+def test_every_open_order_is_counted_listed_and_can_be_cancelled(open_orders, paper):
+    place_one(paper)
+    paper.waits = "the market is not at its limit"
+    for _ in range(120):
+        place_one(paper)
+    page = open_orders()
+    text = words(page)
+    assert "120 orders, 1 to 20 of them here" in text
+    assert "filled at 62\u202f000.1" in text  # the ended one is older than all that are open
+    for _ in range(5):
+        click(page, "open-older")
+    assert "120 orders, 101 to 120 of them here" in words(page)
+    click(page, "cancel-2")
+    assert paper.orders["main-1"]["state"] == "cancelled"
+    click(page, "open-newer")
+    assert "81 to 100" in words(page)
+
+
+def test_what_is_not_known_is_never_shown_as_nothing(open_orders, open_portfolio, paper):
+    page, other = open_orders(), open_portfolio()
+    assert "Not known" not in words(page) + words(other)
+    for path in ("/portfolio", "/fills", "/orders", "/portfolio/performance"):
+        paper.failing[path] = "database"
+    page, other = open_fresh(orders_page, paper), open_fresh(portfolio_page, paper)
+    assert words(page).count("Not known: It cannot be stored now.") >= 3
+    assert "Each fill appears here" not in words(page)
+    assert words(other).count("Not known: It cannot be stored now.") >= 3
+    assert "Nothing is held" not in words(other)
+
+
+def open_fresh(script, engine):
+    """A desk that never had an answer of what is asked now."""
+    return opened(script, client=PaperClient(engine.url))
+
+
+def test_a_preview_says_what_is_displayed_where_that_is_less(open_orders, paper):
+    assert "is displayed" not in words(open_orders())
+    paper.displayed = "0.05"
+    text = words(open_fresh(orders_page, paper))
+    assert "0.05 is displayed at the ask 62\u202f000.1: the rest waits for later quotes" in text

@@ -1,22 +1,38 @@
 """What is filled in becomes an exact order, or says what is wrong; words for money and evidence."""
 
 import threading
+from datetime import UTC
 from decimal import Decimal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from trading_app.formats import moment
 from trading_app.market_client import Failed, Refused
 from trading_app.order_ticket import Problem
-from trading_app.paper_answers import Evidence, Fill, Order
-from trading_app.paper_button import UNANSWERED_MAX, Unanswered, place, press
+from trading_app.paper_answers import EquityHistory, Evidence, Fill, Order, Performance
+from trading_app.paper_button import place, press
 from trading_app.paper_client import Done
-from trading_app.paper_formats import evidence_words, money, order_words, outcome, profit
+from trading_app.paper_formats import evidence_words, grouped, money, order_words, outcome, profit
 from trading_app.paper_status import UNKNOWN_PORTFOLIO
 from trading_app.paper_ticket import OrderForm, market_body, order_body, portfolio_body
+from trading_app.paper_unanswered import UNANSWERED_MAX, Unanswered
+from trading_app.paper_undefined import undefined
 from trading_app.sidecar_client import Away
-from trading_app.ui.portfolio_charts import POINTS_MAX, Curve, Point, _thinned, limits
+from trading_app.ui import portfolio_parts
+from trading_app.ui.portfolio_charts import (
+    GAP_MS,
+    POINTS_MAX,
+    Curve,
+    Look,
+    Point,
+    _thinned,
+    curve,
+    drawdown_chart,
+    equity_chart,
+    limits,
+)
 
 ORDER = {"client_order_id": "a", "symbol": "BTCUSDT", "side": "buy", "qty": "1.50"}
 FILL = ORDER | {
@@ -135,6 +151,84 @@ def test_a_long_curve_is_thinned_and_keeps_its_newest_point():
     assert len(curve.points) <= POINTS_MAX
     assert curve.points[-1] == points[-1]
     assert list(curve.points) == sorted(curve.points, key=lambda point: point.at_ms)
+
+
+def test_a_thinned_curve_keeps_its_lowest_its_highest_and_what_is_unknown():
+    points = [Point(n * 60_000, Decimal(100_000 + n % 7), -0.001) for n in range(9_000)]
+    points[4_321] = Point(4_321 * 60_000, Decimal(90_000), -0.1)
+    points[5_555] = Point(5_555 * 60_000, Decimal(130_000), 0.0)
+    points[7_001] = Point(7_001 * 60_000, None, None)
+    kept = _thinned(points)
+    assert len(kept) <= POINTS_MAX
+    assert {points[0], points[4_321], points[5_555], points[7_001], points[-1]} <= set(kept)
+
+
+def history(*snapshots):
+    names = ("at_ms", "equity", "drawdown")
+    rows = [dict(zip(names, each, strict=True)) for each in snapshots]
+    return EquityHistory.model_validate({"snapshots": rows})
+
+
+def test_a_curve_breaks_where_equity_is_not_known_and_where_nobody_looked():
+    found = curve(
+        history(
+            (0, "100", 0.0),
+            (60_000, None, None),
+            (120_000, "90", -0.1),
+            (GAP_MS + 120_001, "95", -0.05),
+        ),
+        None,
+    )
+    assert [point.equity for point in found.points] == [100, None, 90, None, 95]
+    drawn = equity_chart(Look("light"), found, UTC)["datasets"]["line"]
+    assert [row["v"] for row in drawn] == [100, None, 90, None, 95]
+    below = drawdown_chart(Look("light"), found)["datasets"]["area"]
+    assert [row["v"] for row in below] == [0, None, -10, None, -5]
+
+
+def test_an_unknown_drawdown_is_not_none_at_all():
+    found = curve(history((0, "-5", None), (60_000, "-4", None)), None)
+    assert "at most — below the peak at the points shown" in portfolio_parts.curve_note(found)
+
+
+@given(st.floats(0.5, 5e4))
+def test_a_curve_fills_at_least_half_of_its_axis(spread):
+    low, high = limits([100_000.0, 100_000.0 + spread])
+    assert spread >= (high - low) / 2
+
+
+def test_a_time_of_another_day_has_its_date():
+    assert moment(86_400 * 3 + 5, UTC, 86_400 * 3 + 9) == "00:00:05"
+    assert moment(86_400 * 3 - 5, UTC, 86_400 * 3 + 9) == "3 Jan 23:59:55"
+    assert moment(5, UTC, 86_400 * 400) == "1 Jan 1970 00:00:05"
+
+
+def test_a_sell_or_buy_that_was_cancelled_before_any_fill_has_no_rest():
+    order = ORDER | {"state": "cancelled", "why": "cancelled", "detail": "Its owner cancelled."}
+    assert outcome(Order.model_validate(order)) == "cancelled by its owner, nothing was filled"
+
+
+def test_amounts_in_the_desks_sentences_are_grouped_and_ids_and_times_are_not():
+    said = "59437413.09 USDT, above max_order 100000, of a-12345 at 2026-11-22"
+    assert grouped(said) == (
+        "59\u202f437\u202f413.09 USDT, above max_order 100\u202f000, of a-12345 at 2026-11-22"
+    )
+
+
+@pytest.mark.parametrize(
+    ("figures", "figure", "said"),
+    [
+        ({"days": 3}, "sharpe", "it takes 10 daily returns"),
+        ({"days": 30}, "sharpe", "the daily returns do not differ"),
+        ({"days": 30}, "calmar", "no drawdown"),
+        ({"round_trips": 0}, "win_rate", "no round trip"),
+        ({"round_trips": 3, "breakevens": 3}, "win_rate", "every round trip broke even"),
+        ({"round_trips": 3, "wins": 3}, "profit_factor", "no round trip has ended with a loss"),
+        ({"days": 30, "undefined": {"sharpe": "It says so."}}, "sharpe", "It says so."),
+    ],
+)
+def test_a_figure_that_is_not_defined_says_its_own_reason(figures, figure, said):
+    assert said in undefined(Performance.model_validate(figures), figure)
 
 
 class Answers:

@@ -6,6 +6,7 @@ HTTP reads the view and the bus. Everything is handed in or made in ``start``; n
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Container, Sequence
@@ -20,7 +21,9 @@ from market_engine.errors import BusError, MarketError
 from market_engine.events import SECOND_NS, Event, Notice, NoticeKind, Trade
 from market_engine.feeds.base import Feed
 from market_engine.feeds.recorder import Recorder
+from market_engine.kinds import Kinds
 from market_engine.making import Made, make_feed, make_telemetry, pipeline_config
+from market_engine.paper.claim import DeskClaim
 from market_engine.paper.desk import PaperDesk
 from market_engine.paper.store import DeskStore
 from market_engine.paper.telemetry import FillTelemetry
@@ -55,7 +58,7 @@ class Engine:
         self.feed: Feed | None = None
         self.recorder: Recorder | None = None
         self.telemetry: FillTelemetry | None = None
-        self._scratch: TemporaryDirectory[str] | None = None
+        self._closing = contextlib.ExitStack()
         self._log = structlog.get_logger("engine")
         self._stopping = threading.Event()
         self._failure: str | None = None
@@ -73,17 +76,11 @@ class Engine:
         """Open the store, go on from what is in it, and run the feed; raises MarketError."""
         settings = self.settings
         made = make_feed(settings, {})
-        self.database = Database(settings.database_url)
         try:
-            self.desk_database = Database(self._desk_url())
-        except MarketError:
-            self.database.close()
-            raise
-        try:
-            self.store = MarketStore(self.database)
+            self._open()
             self._compose(made)
         except MarketError:
-            self._close()
+            self._closing.close()
             raise
         self.writer.start()
         self.retention.start()
@@ -107,21 +104,24 @@ class Engine:
         self.retention.stop()
         if self.recorder is not None:
             self.recorder.close()
-        self._close()
+        self._closing.close()
+
+    def _open(self) -> None:
+        """Both databases; that of the desk belongs to this process before it is read."""
+        closing, desk_url = self._closing, self._desk_url()
+        closing.callback(DeskClaim(desk_url).release)
+        self.database = closing.enter_context(
+            contextlib.closing(Database(self.settings.database_url))
+        )
+        self.desk_database = closing.enter_context(contextlib.closing(Database(desk_url)))
+        self.store = MarketStore(self.database)
 
     def _desk_url(self) -> str:
         """Of a replayed market it begins anew each time, as the market does."""
-        settings = self.settings
-        if settings.feed != "replay" or settings.desk_database_url:
-            return settings.desk_url
-        self._scratch = TemporaryDirectory(prefix="market-engine-")
-        return f"sqlite:///{self._scratch.name}/desk.db"
-
-    def _close(self) -> None:
-        self.desk_database.close()
-        self.database.close()
-        if self._scratch is not None:
-            self._scratch.cleanup()
+        if not self.settings.has_scratch_desk:
+            return self.settings.desk_url
+        scratch = TemporaryDirectory(prefix="market-engine-")
+        return f"sqlite:///{self._closing.enter_context(scratch)}/desk.db"
 
     def status(self) -> EngineStatus:
         """Now; from any thread."""
@@ -162,8 +162,10 @@ class Engine:
         began_s = time.monotonic()
         if kept:
             self._log.info("reading what was kept of this session", symbols=len(kept))
-        self.kinds = {symbol: kind for (_, symbol), kind in made.kinds.items()}
-        self.paper = PaperDesk(DeskStore(self.desk_database), self.kinds)
+        self.kinds = Kinds(self.view)
+        self.paper = PaperDesk(
+            DeskStore(self.desk_database), self.kinds, is_live=self.settings.feed != "replay"
+        )
         self.telemetry = make_telemetry(self.settings, self.desk_database)
         if self.telemetry is not None:
             self.paper.on_fills(self.telemetry.wake)

@@ -12,7 +12,7 @@ from market_engine.feeds.binance_config import BinanceConfig
 from market_engine.feeds.binance_intake import Record
 from market_engine.feeds.replay import ReplayFeed
 from market_engine.feeds.simulated import SimulatedConfig, SimulatedFeed
-from market_engine.feeds.simulated_profiles import profile_of
+from market_engine.kinds import kind_of
 from market_engine.paper.telemetry import FillTelemetry, fill_telemetry
 from market_engine.pipeline_config import PipelineConfig
 from market_engine.settings import Settings
@@ -27,7 +27,7 @@ class Made(NamedTuple):
     venue: str
     symbols: tuple[str, ...]
     kinds: dict[Listing, str]
-    """What each symbol is: ``crypto`` or ``equity``."""
+    """What each symbol is that is known before: ``crypto`` or ``equity``."""
     backfills: bool
     """Whether it fetches what is missing, and so goes on from what was kept."""
     is_live: bool
@@ -50,8 +50,11 @@ def make_feed(
 
 
 def make_telemetry(settings: Settings, database: Database) -> FillTelemetry | None:
-    """What tells the sidecar of the paper desk's fills; None where no sidecar is set."""
-    if settings.telemetry_addr is None:
+    """What tells the sidecar of the paper desk's fills; None where no sidecar is set.
+
+    And of a desk that is kept nowhere: its fills would stay in the sidecar's totals for good.
+    """
+    if settings.telemetry_addr is None or settings.has_scratch_desk:
         return None
     return fill_telemetry(database, settings.telemetry_addr, settings.telemetry_journal_dir)
 
@@ -71,7 +74,7 @@ def _simulated(settings: Settings, last_ids: Mapping[str, int]) -> Made:
         anchor_ns=None if anchor_ms is None else anchor_ms * 1_000_000,
     )
     feed = SimulatedFeed(config, last_ids)
-    kinds = _simulated_kinds(feed.symbols)
+    kinds = _kinds(feed.venue, feed.symbols)
     return Made(feed, feed.venue, feed.symbols, kinds, backfills=True, is_live=False)
 
 
@@ -85,7 +88,7 @@ def _binance(settings: Settings, last_ids: Mapping[str, int], record: Record | N
         resume=last_ids,
         record=record,
     )
-    kinds = dict.fromkeys(((feed.venue, symbol) for symbol in feed.symbols), "crypto")
+    kinds = _kinds(feed.venue, feed.symbols)
     return Made(feed, feed.venue, feed.symbols, kinds, backfills=True, is_live=True)
 
 
@@ -93,14 +96,9 @@ def _replay(settings: Settings) -> Made:
     if settings.replay_file is None:
         raise SettingsError("MARKET_REPLAY_FILE is not set: name the recording to replay")
     feed = ReplayFeed(settings.replay_file, settings.replay_speed or None)
-    kinds = {}
-    if feed.venue == "simulated":
-        kinds = _simulated_kinds(feed.symbols)
+    kinds = _kinds(feed.venue, feed.symbols)
     return Made(feed, feed.venue, feed.symbols, kinds, backfills=False, is_live=False)
 
 
-def _simulated_kinds(symbols: tuple[str, ...]) -> dict[Listing, str]:
-    return {
-        ("simulated", symbol): "equity" if profile_of(symbol).is_equity else "crypto"
-        for symbol in symbols
-    }
+def _kinds(venue: str, symbols: tuple[str, ...]) -> dict[Listing, str]:
+    return {(venue, symbol): kind_of(venue, symbol) for symbol in symbols}

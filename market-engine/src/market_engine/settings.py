@@ -65,7 +65,8 @@ class Settings(BaseSettings):
     telemetry_addr: str | None = Field(
         "tcp://127.0.0.1:5555", pattern=r"^(tcp://[^/\s]+:[0-9]+|ipc://\S+)$"
     )
-    """Of the sidecar that counts the paper desk's fills; empty: none."""
+    """Of the sidecar that counts the paper desk's fills; empty: none. Those of a replay whose desk
+    is kept nowhere are not counted: the ledger forgets them, and the sidecar would not."""
     telemetry_journal_dir: Path = Path(".state/market-engine/journal")
     """Where the fills are kept until they are counted."""
     bus_url: Literal["memory"] = "memory"
@@ -119,6 +120,11 @@ class Settings(BaseSettings):
         if self.desk_database_url or not self.database_url.startswith("sqlite:"):
             return self.desk_database_url or self.database_url
         return f"{folder}{slash}desk.db"
+
+    @property
+    def has_scratch_desk(self) -> bool:
+        """Whether the paper desk begins anew each time, as the market of a replay does."""
+        return self.feed == "replay" and not self.desk_database_url
 
     @property
     def feed_symbols(self) -> tuple[str, ...]:

@@ -89,6 +89,15 @@ def clock(ts_s: float, zone: tzinfo, digits: int = 0) -> str:
     return moment.strftime("%H:%M:%S") + (f".{moment.microsecond // 1000:03d}" if digits else "")
 
 
+def moment(ts_s: float, zone: tzinfo, now_s: float) -> str:
+    """Write a time in a zone, with its date unless that is today's there."""
+    then, today = datetime.fromtimestamp(ts_s, zone), datetime.fromtimestamp(now_s, zone)
+    if then.date() == today.date():
+        return clock(ts_s, zone)
+    year = "" if then.year == today.year else f" {then.year}"
+    return f"{then.day} {then:%b}{year} {clock(ts_s, zone)}"
+
+
 def utc(ts_s: float) -> str:
     """Write a unix time in full, in UTC, for a hover."""
     return datetime.fromtimestamp(ts_s, UTC).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3] + " UTC"

@@ -31,6 +31,7 @@ from trading_app.market_answers import (
 )
 from trading_app.sidecar_answers import Answer
 from trading_app.sidecar_client import Away
+from trading_app.status import STALE_AFTER_S
 
 CONNECT_S: Final = 0.2
 TIMEOUT_S: Final = 0.4
@@ -90,6 +91,7 @@ class MarketClient:
         self._kept: OrderedDict[tuple[str, ...], _Kept[Answer]] = OrderedDict()
         self._rest_until_s = 0.0
         self._trouble: Away[Answer] | None = None
+        self._is_refused = False
 
     def symbols(self, source: Source) -> Symbols | Away[Symbols] | Refused:
         """Give the symbols of a market, with their prices and states."""
@@ -178,7 +180,7 @@ class MarketClient:
                 return self._refused(kept, status, body)
             kept.good = kind.model_validate_json(body)
         except httpx.HTTPError as error:
-            self._rest(_explain(error, self.url, TIMEOUT_S))
+            self._rest(_explain(error, self.url, TIMEOUT_S), refused=is_refused(error))
             return self._away(kept, _explain(error, self.url, TIMEOUT_S))
         except (_UnusableAnswerError, ValidationError) as error:
             return self._away(kept, _explain(error, self.url, TIMEOUT_S))
@@ -211,11 +213,22 @@ class MarketClient:
         with self._lock:
             return self._trouble if time.monotonic() < self._rest_until_s else None
 
-    def _rest(self, reason: str) -> None:
-        """Ask nothing for a moment: it is not there, or hangs."""
+    @property
+    def is_gone(self) -> bool:
+        """Whether nobody listens there, or none has answered for longer than a moment."""
         with self._lock:
-            since_s = self._trouble.since_s if self._trouble else self._clock()
-            self._trouble = Away(reason, since_s, None, None)
+            away = self._trouble
+            return away is not None and (
+                self._is_refused or self._clock() - away.since_s >= STALE_AFTER_S
+            )
+
+    def _rest(self, reason: str, *, refused: bool = False) -> None:
+        """Ask nothing for a moment: it is not there (``refused``), or hangs."""
+        with self._lock:
+            # a trouble of long ago, after which nobody asked, is not the beginning of this one
+            lasts = time.monotonic() - self._rest_until_s < STALE_AFTER_S
+            since_s = self._trouble.since_s if self._trouble and lasts else self._clock()
+            self._trouble, self._is_refused = Away(reason, since_s, None, None), refused
             self._rest_until_s = time.monotonic() + REST_S
 
     def _away(self, kept: _Kept[_AnswerT], reason: str, *, answers: bool = False) -> Away[_AnswerT]:
@@ -237,6 +250,11 @@ class MarketClient:
         if response.is_success:
             return None
         return _problem(response.content) or Failed(f"{self.url} answered {response.status_code}")
+
+
+def is_refused(error: Exception) -> bool:
+    """Whether nothing listens there; a connection that takes too long may be served yet."""
+    return isinstance(error, httpx.ConnectError)
 
 
 def _is_of_replay(key: tuple[str, ...]) -> bool:

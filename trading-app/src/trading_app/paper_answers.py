@@ -132,7 +132,7 @@ class SymbolProfit(Answer):
 
 
 class Performance(Answer):
-    """The figures over all days; each is None where it is not defined."""
+    """The figures over all days; each is None where it is not defined, and ``undefined`` why."""
 
     annual_days: int | None = None
     days: int = 0
@@ -150,6 +150,7 @@ class Performance(Answer):
     win_rate: float | None = None
     profit_factor: float | None = None
     expectancy: Decimal | None = None
+    undefined: dict[str, str] = Field({}, max_length=32)
     by_symbol: tuple[SymbolProfit, ...] = Field((), max_length=ROWS_MAX)
 
 
@@ -175,6 +176,7 @@ class Order(Answer):
     filled_qty: Decimal = Decimal(0)
     left_qty: Decimal | None = None
     average_price: Decimal | None = None
+    submitted_ms: int | None = None
     accepted_ms: int | None = None
     closed_ms: int | None = None
 
@@ -188,6 +190,12 @@ class Orders(Answer):
     """Orders, newest first."""
 
     orders: tuple[Order, ...] = Field((), max_length=ROWS_MAX)
+
+
+class Cancelled(Answer):
+    """How many orders were cancelled."""
+
+    cancelled: int = 0
 
 
 class Evidence(Answer):

@@ -16,8 +16,17 @@ import httpx
 from pydantic import ValidationError
 
 from trading_app.market_answers import ProblemAnswer
-from trading_app.market_client import COMMAND_S, TIMEOUT_S, Failed, MarketClient, Query, Refused
+from trading_app.market_client import (
+    COMMAND_S,
+    TIMEOUT_S,
+    Failed,
+    MarketClient,
+    Query,
+    Refused,
+    is_refused,
+)
 from trading_app.paper_answers import (
+    Cancelled,
     EquityHistory,
     Fills,
     Order,
@@ -33,6 +42,8 @@ from trading_app.sidecar_answers import Answer
 from trading_app.sidecar_client import Away
 
 LISTED_MAX: Final = 100
+NOT_STORED: Final = "not_stored"
+"""What the desk says where it could store nothing: nothing was done, but for a trading state."""
 _AnswerT = TypeVar("_AnswerT", bound=Answer)
 Body = Mapping[str, object]
 
@@ -69,9 +80,13 @@ class PaperClient(MarketClient):
         """Give its performance over all days."""
         return self._get(Performance, "/portfolio/performance", {"portfolio": name})
 
-    def orders(self, name: str, state: str) -> Orders | Away[Orders] | Refused:
-        """Give its newest orders; ``state`` is open or all."""
-        query: Query = {"portfolio": name, "state": state, "limit": LISTED_MAX}
+    def orders(
+        self, name: str, state: str, limit: int = LISTED_MAX, before: int | None = None
+    ) -> Orders | Away[Orders] | Refused:
+        """Give its newest orders, those with a number below ``before``; ``state``: open or all."""
+        query: Query = {"portfolio": name, "state": state, "limit": limit}
+        if before is not None:
+            query = {**query, "before": before}
         return self._get(Orders, "/orders", query)
 
     def order(self, name: str, client_order_id: str) -> Order | Away[Order] | Refused:
@@ -111,6 +126,10 @@ class PaperClient(MarketClient):
         path = f"/orders/{quote(client_order_id, safe='')}?portfolio={quote(name, safe='')}"
         return self._told(Order, "DELETE", path, None)
 
+    def cancel_all(self, name: str) -> Done[Cancelled] | Away[Cancelled] | Refused | Failed:
+        """Cancel every open order of a portfolio."""
+        return self._told(Cancelled, "DELETE", f"/orders?portfolio={quote(name, safe='')}", None)
+
     def set_state(
         self, state: str, reason: str
     ) -> Done[TradingState] | Away[TradingState] | Refused | Failed:
@@ -134,12 +153,14 @@ class PaperClient(MarketClient):
     ) -> Done[_AnswerT] | Away[_AnswerT] | Refused | Failed:
         try:
             response = self._http.request(method, path, json=body, timeout=timeout_s)
-        except (httpx.ConnectError, httpx.ConnectTimeout):
+        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
             reason = f"nothing answers at {self.url}"
-            self._rest(reason)
+            self._rest(reason, refused=is_refused(error))
             return Away(reason, self._clock(), None, None)
         except httpx.HTTPError as error:
             return Failed(_words(error, self.url, timeout_s))
+        with self._lock:
+            self._trouble = None
         return _read(kind, response, self.url)
 
 
@@ -154,7 +175,7 @@ def _read(
         problem = ProblemAnswer.model_validate_json(response.content).error
     except ValidationError:
         return Failed(f"{url} answered {response.status_code} in words that this desk cannot read")
-    if response.status_code >= httpx.codes.INTERNAL_SERVER_ERROR:
+    if response.status_code >= httpx.codes.INTERNAL_SERVER_ERROR and problem.code != NOT_STORED:
         return Failed(problem.message)
     return Refused(problem.code, problem.message)
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import Final
 
 from trading_app.formats import UNKNOWN, number, plural
+from trading_app.market_answers import Quoted
 from trading_app.market_formats import places, signed
 from trading_app.paper_answers import Evidence, Fill, Order
 
@@ -18,8 +21,8 @@ TYPE_NAMES: Final = {
 }
 STATE_WORDS: Final = {
     "active": "orders that pass the risk checks are taken",
-    "reducing": "only orders that reduce a position are taken",
-    "halted": "no order is taken; cancels pass",
+    "reducing": "only orders that reduce a position are taken and filled, in every portfolio",
+    "halted": "no order is taken and none is filled, in every portfolio; cancels pass",
     "flatten": "orders are cancelled and positions closed at the market",
 }
 """What each trading state means."""
@@ -74,9 +77,23 @@ def _flags(order: Order) -> tuple[tuple[str, bool], ...]:
     )
 
 
+def body_words(body: Mapping[str, object]) -> str:
+    """Say what was asked for by the body of an order."""
+    order = Order.model_validate({**body, "client_order_id": "", "state": ""})
+    return order_words(order)
+
+
+_LONG_NUMBER: Final = re.compile(r"(?<![\w.:/-])\d{4,}(?:\.\d+)?(?![\w:/-])", re.ASCII)
+
+
+def grouped(text: str) -> str:
+    """Set groups of three apart in the amounts of a sentence; an id or a time stays as it is."""
+    return _LONG_NUMBER.sub(lambda found: exactly(Decimal(found[0])), text)
+
+
 def reason(order: Order) -> str:
     """Say why it is not filled: the desk's sentence, or else its word."""
-    return order.detail or (order.why or "").replace("_", " ")
+    return grouped(order.detail or (order.why or "").replace("_", " "))
 
 
 def outcome(order: Order) -> str:
@@ -88,9 +105,31 @@ def outcome(order: Order) -> str:
     if order.state == "denied":
         return f"denied: {why}"
     part = f"{amount(order.filled_qty)} filled at {price}, " if order.filled_qty else ""
+    if order.why == "cancelled" and not part:
+        return "cancelled by its owner, nothing was filled"
     if order.is_final:
         return f"{part}the rest {order.state}: {why}" if part else f"{order.state}: {why}"
     return f"{part}waits: {why}" if why else f"{part}waits"
+
+
+_REST_WORDS: Final = {
+    "ioc": "the rest is cancelled",
+    "fok": "it is cancelled, all of it",
+}
+
+
+def displayed_words(body: Mapping[str, object], quoted: Quoted | None) -> str:
+    """Say how much is displayed where it is less than a market order asks; "" else."""
+    if quoted is None or body.get("type") != "market":
+        return ""
+    is_buy, qty = body["side"] == "buy", Decimal(str(body["qty"]))
+    size, price = (quoted.ask_qty, quoted.ask) if is_buy else (quoted.bid_qty, quoted.bid)
+    if size is None or price is None or size >= qty:
+        return ""
+    touch = "ask" if is_buy else "bid"
+    rest = _REST_WORDS.get(str(body["time_in_force"]), "the rest waits for later quotes")
+    shown = f"{amount(size)} is displayed at the {touch} {amount(price)}"
+    return f"{shown}: {rest}"
 
 
 def evidence_words(fill: Fill) -> str:

@@ -15,6 +15,8 @@ from trading_app.status import STALE_AFTER_S, State, Status
 
 UNKNOWN_PORTFOLIO: Final = "unknown_portfolio"
 START: Final = "Start it: `make apps-up` starts everything, and this page comes to life by itself"
+_WAITING: Final = frozenset({"halted", "reducing"})
+"""The states in which open orders wait, all or those that would not reduce a position."""
 _STATES: Final[dict[str, State]] = {"active": "live"}
 _AnswerT = TypeVar("_AnswerT", bound=Answer)
 
@@ -44,7 +46,8 @@ def portfolio_status(answer: PortfolioNow | Away[PortfolioNow] | Refused, now_s:
         return Status(
             "broken",
             f"{amount(answer.residue)} {answer.portfolio.currency} cannot be explained",
-            "This is a defect of the ledger: `POST /trading-state` halted, and report it",
+            "This is a defect of the ledger: press Halt on the page Orders, "
+            "then docs/operations.md#portfolioresidue",
         )
     unpriced = [held.symbol for held in answer.positions if held.qty and held.price is None]
     if answer.equity is None or unpriced:
@@ -74,16 +77,29 @@ def no_portfolio(answer: Portfolios | Away[Portfolios] | Refused, now_s: float) 
     return Status("waiting", "there is no portfolio yet", "Make one below: it takes a click")
 
 
+def _waiting(everyone: Portfolios | Away[Portfolios] | Refused) -> str:
+    """Count the orders of all portfolios that wait for the desk to be active."""
+    found = shown(everyone)
+    count = sum(each.open_orders for each in found.portfolios) if found else 0
+    if not count:
+        return "" if found is None else " · no order waits"
+    waits = "waits" if count == 1 else "wait"
+    return f" · {plural(count, 'open order')} of all portfolios {waits}: Cancel all, or Active"
+
+
 def orders_status(
     state: TradingState | Away[TradingState] | Refused,
     portfolio: PortfolioNow | Away[PortfolioNow] | Refused | None,
+    everyone: Portfolios | Away[Portfolios] | Refused,
     now_s: float,
 ) -> Status:
-    """Say what the desk lets through, and how many orders are open."""
+    """Say what the desk lets through, and how many orders are open: all that must wait, or here."""
     if not isinstance(state, TradingState):
         return without_answer(state, now_s, "your orders")
     found = shown(portfolio) if portfolio is not None else None
     opened = f" · {plural(found.open_orders, 'open order')}" if found else ""
+    if state.state in _WAITING:
+        opened = _waiting(everyone)
     words = f"{STATE_WORDS.get(state.state, state.state)}{opened}"
     reason = f"Because: {state.reason}" if state.reason and state.state != "active" else ""
     look = _STATES.get(state.state, "stale")

@@ -113,7 +113,7 @@ def _add_metrics(router: APIRouter, parts: Parts) -> None:
 
 def _kinds(parts: Parts, market: Market) -> dict[str, str]:
     """What each symbol is, as the feed says it, or the store where that can be read now."""
-    told = parts.engine.kinds
+    told = dict(parts.engine.kinds)
     try:
         rows = parts.engine.store.symbols()
     except StorageError:

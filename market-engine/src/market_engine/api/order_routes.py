@@ -16,6 +16,7 @@ from market_engine.api import paper_shapes as shapes
 from market_engine.api.errors import documented
 from market_engine.api.paper_bodies import (
     CLIENT_ORDER_ID,
+    NAME,
     SYMBOL,
     OrderBody,
     PreviewBody,
@@ -81,6 +82,7 @@ def order_router(parts: Parts) -> APIRouter:
     orders = Orders(desk, reading)
     _add_sending(router, desk, orders)
     _add_lists(router, desk, orders, reading)
+    _add_cancel_all(router, desk)
     _add_one(router, desk, orders)
     return router
 
@@ -151,6 +153,19 @@ def _add_lists(router: APIRouter, desk: PaperDesk, orders: Orders, reading: Pape
         check_portfolio(desk, portfolio)
         query = FillQuery(portfolio, book, limit, client_order_id, symbol, before)
         return json_response({"fills": shapes.fill_shapes(reading.fills(query))})
+
+
+def _add_cancel_all(router: APIRouter, desk: PaperDesk) -> None:
+    @router.delete(
+        "/orders",
+        response_model=models.Cancelled,
+        responses=documented(403, 404, 422, 503),
+        summary="Cancel all open orders of a portfolio, or none",
+    )
+    def cancel_all(
+        portfolio: Annotated[str, Query(pattern=NAME, description="Which; there is no default.")],
+    ) -> Response:
+        return json_response({"cancelled": desk.cancel_all(portfolio)})
 
 
 def _add_one(router: APIRouter, desk: PaperDesk, orders: Orders) -> None:

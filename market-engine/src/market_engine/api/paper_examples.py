@@ -122,6 +122,7 @@ PERFORMANCE: Final[Example] = {
     "win_rate": 0.625,
     "profit_factor": 1.9,
     "expectancy": "34.2",
+    "undefined": {},
     "by_symbol": [
         {"symbol": "BTCUSDT", "realised": "310.5", "fees": "3.2", "fills": 18, "unrealised": "0"}
     ],
@@ -166,6 +167,7 @@ ORDER: Final[Example] = NEW_ORDER | {
         "pessimistic": {"filled_qty": "0", "average_price": None},
     },
 }
+CANCELLED: Final[Example] = {"cancelled": 2}
 PREVIEW: Final[Example] = {
     "price": "64000",
     "notional": "6400",

@@ -53,6 +53,10 @@ _MONEY: Final[tuple[tuple[str, str, _Read], ...]] = (
         lambda v: v.gross,
     ),
 )
+_WORST: Final = (
+    "portfolio_residue_worst",
+    "The residue that was farthest from 0 after any fill since the start.",
+)
 _GAUGES: Final[tuple[tuple[str, str, _Read], ...]] = (
     (
         "portfolio_residue",
@@ -74,7 +78,7 @@ _GAUGES: Final[tuple[tuple[str, str, _Read], ...]] = (
 _TIMES: Final[tuple[tuple[str, str, Callable[[DeskFigures], Times]], ...]] = (
     (
         "portfolio_tick_to_order_seconds",
-        "From the receipt of the newest event to the acceptance of an order on it, in seconds.",
+        "Receipt of a symbol's newest event to an accepted order stored, in seconds; no replays.",
         lambda f: f.tick_to_order,
     ),
     (
@@ -99,6 +103,11 @@ def paper_families(desk: PaperDesk) -> Iterator[Metric]:
     """Of the desk and all its portfolios."""
     views, figures = desk.portfolios(), desk.figures
     yield from _gauges(views)
+    worst = GaugeMetricFamily(*_WORST, labels=["portfolio"])
+    for view in views:
+        name = view.portfolio.name
+        worst.add_metric([name], float(figures.worst_residue.get(name, 0)))
+    yield worst
     yield _positions(views)
     yield from _counters([view.portfolio.name for view in views], figures)
     state = GaugeMetricFamily(

@@ -195,6 +195,7 @@ class PerformanceEntry(BaseModel):
     win_rate: float | None
     profit_factor: float | None
     expectancy: Decimal | None
+    undefined: dict[str, str] = Field(description="Of each figure that is null: why.")
     by_symbol: list[SymbolProfit]
 
 
@@ -249,6 +250,13 @@ class Orders(BaseModel):
 
     model_config = like({"orders": [examples.ORDER]})
     orders: list[OrderEntry]
+
+
+class Cancelled(BaseModel):
+    """What a cancel of all orders did."""
+
+    model_config = like(examples.CANCELLED)
+    cancelled: int = Field(description="Orders that were open.")
 
 
 class PreviewEntry(BaseModel):

@@ -44,7 +44,7 @@ def paper_router(parts: Parts) -> APIRouter:
 
 def check_portfolio(desk: PaperDesk, name: str) -> None:
     """Raises PaperError where there is none of that name."""
-    desk.trips(name)
+    desk.require(name)
 
 
 def _add_portfolios(router: APIRouter, desk: PaperDesk) -> None:
@@ -115,6 +115,7 @@ def _add_state(router: APIRouter, desk: PaperDesk) -> None:
         response_model=models.State,
         responses=documented(403, 413, 422, 503),
         summary="Halt the desk, let it reduce, flatten it, or let it trade again",
+        description="503 `not_stored`: it is in force, but a restart would forget it.",
     )
     def change(body: Annotated[StateBody, Body()]) -> Response:
         return json_response(

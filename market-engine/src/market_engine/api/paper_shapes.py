@@ -25,10 +25,10 @@ from market_engine.paper.model import (
     StateChange,
 )
 from market_engine.paper.money import ZERO, product, subtract, text
-from market_engine.paper.performance import Performance
 from market_engine.paper.reading import HistoryPoint, SymbolTally, Taken
 from market_engine.paper.reasons import Denial, Why
 from market_engine.paper.risk import Preview
+from market_engine.paper.undefined import Performance
 from market_engine.paper.views import BookView, PortfolioView, PositionView
 
 NOTHING: Final = SymbolTally()
@@ -48,6 +48,8 @@ SENTENCES: Final[Mapping[Why, str]] = {
     Why.DAY_ENDED: "Its day has ended at 00:00 UTC.",
     Why.CANCELLED: "Its owner cancelled what was left.",
     Why.FLATTENED: "The desk was flattened.",
+    Why.HALTED: "The desk is halted, so nothing is filled: cancel it, or let the desk trade again.",
+    Why.REDUCING: "The desk fills only what makes a position smaller now.",
     Why.NOT_STORED: "Fills cannot be stored now, so none are made.",
 }
 

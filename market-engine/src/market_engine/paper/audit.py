@@ -6,6 +6,7 @@ ask whether every possible fill was made: to fill less is allowed.
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -13,7 +14,8 @@ import msgspec
 
 from market_engine.events import Event
 from market_engine.paper.audit_rules import AT_ONCE, Case, Finding, broken_rules, case_of
-from market_engine.paper.audit_stream import Seen, Witness
+from market_engine.paper.audit_stream import Witness
+from market_engine.paper.audit_watch import Seen
 from market_engine.paper.model import (
     BookName,
     EvidenceKind,
@@ -21,9 +23,11 @@ from market_engine.paper.model import (
     Order,
     OrderState,
     Portfolio,
+    StateChange,
+    TradingState,
 )
 from market_engine.paper.money import price_text
-from market_engine.paper.store import ROWS_MAX, DeskStore
+from market_engine.paper.store import ROWS_MAX, DeskStart, DeskStore
 
 __all__ = ("Audit", "Desk", "Finding", "audit", "read_desk")
 
@@ -35,6 +39,9 @@ class Desk(msgspec.Struct, frozen=True):
     orders: Sequence[Order]
     fills: Sequence[Fill]
     """Of all three books, each book's in the order in which they were made."""
+    starts: Sequence[DeskStart] = ()
+    states: Sequence[StateChange] = ()
+    """Of the trading state, in order."""
 
 
 class Audit(msgspec.Struct, frozen=True):
@@ -59,7 +66,7 @@ def read_desk(store: DeskStore, names: Iterable[str] = ()) -> Desk:
     fills = [
         fill for each in portfolios for book in BookName for fill in store.fills(each.name, book)
     ]
-    return Desk(portfolios, orders, fills)
+    return Desk(portfolios, orders, fills, store.starts(), store.states())
 
 
 def _orders(store: DeskStore, name: str) -> Iterator[Order]:
@@ -85,44 +92,93 @@ def audit(desk: Desk, batches: Iterable[Iterable[Event]]) -> Audit:
     cases = [
         case_of(fill, orders[fill.order_number], models[fill.portfolio], witness) for fill in known
     ]
+    sound: list[Case] = []
     for case in cases:
-        findings += [Finding(case.fill, *broken) for broken in broken_rules(case)]
-    findings += [*_taken(cases), *_reduced(cases), *_filled(cases, desk.orders)]
+        broken = list(broken_rules(case))
+        findings += [Finding(case.fill, *each) for each in broken]
+        if not broken:
+            sound.append(case)
+    missed, unexplained = _missed(sound, _Restarts(desk))
+    findings += [
+        *unexplained,
+        *_taken(cases),
+        *_halted(desk),
+        *_reduced(cases),
+        *_filled(cases, desk.orders),
+    ]
     return Audit(
         tuple(findings),
         len(desk.fills),
         len(desk.orders),
         witness.events,
         sum(each.filled_nano == 0 and each.state is not OrderState.DENIED for each in desk.orders),
-        sum(map(_needs_restart, cases)),
+        missed - len(unexplained),
     )
 
 
-def _needs_restart(case: Case) -> bool:
-    """Whether it is right only if the desk was started anew before it was made.
+def _missed(cases: Iterable[Case], restarts: _Restarts) -> tuple[int, list[Finding]]:
+    """How many fills are right only after a restart, and those that no start explains."""
+    missed = 0
+    findings: list[Finding] = []
+    for case in cases:
+        missed_ns = _missed_ns(case)
+        if missed_ns is None:
+            continue
+        missed += 1
+        if not restarts.explain(missed_ns, case.fill.filled_ns):
+            detail = f"the desk knew better since {missed_ns}: it had not begun anew"
+            findings.append(Finding(case.fill, "restart", detail))
+    return missed, findings
 
-    The stream does not tell that. A desk that begins knows no quote until the next one comes: so an
-    order may take that one instead, or a print, or rest at a quote at which it should have taken.
+
+def _missed_ns(case: Case) -> int | None:
+    """Since when a desk at work knew better, if it is right only for one that began anew since.
+
+    A desk that begins knows no quote until the next one comes: so an order may take that one
+    instead, or a print; one that waited rests, and is a maker at a quote that it should have taken.
     """
     fill, seen, watch = case.fill, case.seen, case.watch
     if seen is None:
-        return False
-    if seen.kind is EvidenceKind.PRINT:
-        return seen.has_quote_before and not fill.is_maker
+        return None
+    if seen.kind is EvidenceKind.PRINT and not fill.is_maker:
+        return seen.quote_before_ns
     if fill.is_maker:
-        first = watch.first_quote(case.stale_ns)
-        return first is not None and seen.ordinal <= first
-    is_bound = case.order.asked.limit_nano is not None
-    is_bound = is_bound or case.order.asked.time_in_force in AT_ONCE
-    standing = watch.standing(case.stale_ns)
-    return is_bound and standing is not None and seen.ordinal > standing
+        first = None if seen.kind is EvidenceKind.PRINT else watch.first_quote()
+        is_missed = first is not None and seen.ordinal <= first.ordinal
+        return case.order.submitted_ns if is_missed else None
+    is_at_once = case.order.asked.time_in_force in AT_ONCE
+    is_bound = is_at_once or case.order.asked.limit_nano is not None
+    met = watch.standing() if is_bound else None
+    met = watch.lapsed() if met is None and is_at_once else met
+    return met.received_ns if met is not None and seen.ordinal > met.ordinal else None
+
+
+class _Restarts:
+    """The starts of the desk, and when it surely was at work."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._starts_ns = [start.newest_ns for start in desk.starts]
+        lives_ns = [order.submitted_ns for order in desk.orders]
+        lives_ns += [f.filled_ns for f in desk.fills if f.book is BookName.NEUTRAL]
+        self._lives_ns = sorted(lives_ns)
+
+    def explain(self, missed_ns: int, filled_ns: int) -> bool:
+        """Whether a start may lie between the two; it came after the newest thing it knew."""
+        return any(
+            start_ns <= filled_ns and not self._lived(start_ns, missed_ns)
+            for start_ns in self._starts_ns
+        )
+
+    def _lived(self, after_ns: int, until_ns: int) -> bool:
+        place = bisect_right(self._lives_ns, after_ns)
+        return place < len(self._lives_ns) and self._lives_ns[place] <= until_ns
 
 
 def _taken(cases: Iterable[Case]) -> Iterator[Finding]:
     """What a book of a portfolio takes of a displayed price or of a print is gone for it.
 
     The optimistic book takes without a look at sizes. A fill may claim that more was taken before
-    than was: after a restart the desk cannot know that a price had changed in between.
+    than was: after a restart the desk cannot know that the touch had moved past a price in between.
     """
     taken: Counter[tuple[object, ...]] = Counter()
     for case in sorted(cases, key=_in_time):
@@ -158,6 +214,18 @@ def _liquidity(fill: Fill, seen: Seen) -> tuple[object, ...]:
     if seen.trade_id is not None:
         return (*mine, "print", seen.trade_id)
     return (*mine, "print", seen.event_ns, seen.received_ns, seen.price_nano, seen.size_nano)
+
+
+def _halted(desk: Desk) -> Iterator[Finding]:
+    """Nothing is filled while the desk is halted; in the nanosecond of a change, it may be."""
+    at_ns = [change.at_ns for change in desk.states]
+    for fill in desk.fills:
+        place = bisect_left(at_ns, fill.filled_ns)
+        if not place or fill.filled_ns in at_ns[place : place + 1]:
+            continue
+        change = desk.states[place - 1]
+        if change.state is TradingState.HALTED:
+            yield Finding(fill, "halted", f"the desk was halted since {change.at_ns}")
 
 
 def _in_time(case: Case) -> tuple[int, ...]:

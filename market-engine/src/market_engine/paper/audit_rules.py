@@ -12,7 +12,8 @@ from typing import Final
 import msgspec
 
 from market_engine.events import MS_NS
-from market_engine.paper.audit_stream import Seen, Watch, Witness
+from market_engine.paper.audit_stream import Witness
+from market_engine.paper.audit_watch import Seen, Watch
 from market_engine.paper.model import (
     BookName,
     EvidenceKind,
@@ -234,7 +235,7 @@ def _role(case: Case) -> Broken:
         return "post_only", "it took liquidity"
     elif asked.limit_nano is None or asked.time_in_force in AT_ONCE:
         return None
-    elif ordinal is not None and at_latest is not None and ordinal > at_latest:
+    elif ordinal is not None and at_latest is not None and ordinal > at_latest.ordinal:
         return "maker", "it rested when this quote came: it did not take"
     return None
 
@@ -249,7 +250,7 @@ def _at_once(case: Case) -> Broken:
         return rule, "it rested"
     last = watch.first_print
     if seen.kind is EvidenceKind.QUOTE:
-        last = watch.after
+        last = None if watch.after is None else watch.after.ordinal
     if last is not None and seen.ordinal > last:
         return rule, "it was made after the first event that could fill it"
     if rule == "fok" and case.fill.qty_nano != asked.qty_nano:
@@ -276,6 +277,9 @@ def _maker_price(case: Case) -> Broken:
         return "book", "in the pessimistic book only a print beyond its limit fills it"
     if better_nano < 0:
         return "book", f"{price_text(found_nano)} did not reach its limit {price_text(limit_nano)}"
+    is_same = case.seen is not None and case.seen.side == fill.side
+    if is_same and fill.book is not BookName.OPTIMISTIC:
+        return "side", f"the aggressor of this print was a {fill.side}, too: it took the other side"
     return None
 
 

@@ -1,7 +1,7 @@
 """What the raw stream really held at the moments that fills speak of; one pass, in order.
 
-Owns quotes, prints, how long a displayed price stood, and when an order could first meet the market
-or was triggered. It keeps only what some order or fill asks for, and shares nothing with matching.
+Owns quotes, prints, how long a displayed price stood, and which events each order met. It keeps
+only what some order or fill asks for, and shares nothing with matching.
 """
 
 from __future__ import annotations
@@ -9,77 +9,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
-import msgspec
-
-from market_engine.events import MS_NS, Event, Quote, Trade
+from market_engine.events import Event, Quote, Trade
+from market_engine.paper.audit_watch import Met, Seen, Watch
 from market_engine.paper.model import EvidenceKind, Fill, Model, Order
-
-
-class Seen(msgspec.Struct, gc=False):
-    """A side of a quote, or a print, as it came."""
-
-    kind: EvidenceKind
-    ordinal: int
-    """1, 2, 3, … of the quotes and trades of its symbol."""
-    received_ns: int
-    event_ns: int
-    price_nano: int
-    size_nano: int
-    stretch: int = 0
-    """Of a quote: how often this side's price had changed; liquidity taken stays taken within."""
-    next_ns: int | None = None
-    """Of a quote: when the next one of its symbol came."""
-    trade_id: int | None = None
-    backfilled: bool = False
-    is_first: bool = False
-    """Of all events of its nanosecond: an order of that nanosecond came after it."""
-    has_quote_before: bool = False
-    """Of a print: its symbol had had a quote."""
-
-
-class Watch:
-    """When an order met the market. Of a stop, counted from the print that triggered it."""
-
-    __slots__ = ("active_ns", "after", "begins_ns", "current", "first_print", "is_buy", "order",
-                 "print_came_first", "reached_ns", "ties", "trigger")  # fmt: skip
-
-    def __init__(self, order: Order, latency_ms: int) -> None:
-        self.order = order
-        self.is_buy = order.asked.side == "buy"
-        self.begins_ns = order.submitted_ns
-        self.active_ns = order.submitted_ns + latency_ms * MS_NS
-        self.reached_ns: int | None = None
-        """When a print first reached the stop price."""
-        self.trigger: Seen | None = None
-        """The print that triggered it: the one that was told, or the first."""
-        self.current: tuple[int, int] | None = None
-        """Ordinal and receipt of the quote that stood when it began."""
-        self.ties: list[int] = []
-        """Quotes of the nanosecond in which it began, of which it cannot be told."""
-        self.after: int | None = None
-        """The first quote that came when it was active, or later."""
-        self.first_print: int | None = None
-        """The first print after it was active."""
-        self.print_came_first = False
-        """Before ``after``."""
-
-    def is_reached(self, price_nano: int) -> bool:
-        """Whether a print reaches the stop price."""
-        stop_nano = self.order.asked.stop_nano or 0
-        return price_nano >= stop_nano if self.is_buy else price_nano <= stop_nano
-
-    def standing(self, stale_ns: int) -> int | None:
-        """The fresh quote that it surely met when it began; None: there was none to be sure of."""
-        current = self.current
-        if current is None or self.ties or self.begins_ns - current[1] > stale_ns:
-            return None
-        has_latency = self.active_ns > self.order.submitted_ns
-        return None if has_latency and current[1] < self.active_ns else current[0]
-
-    def first_quote(self, stale_ns: int) -> int | None:
-        """The quote that it surely met first; None: it cannot be told."""
-        is_unsure = self.ties or self.print_came_first or self.trigger is not None
-        return self.standing(stale_ns) or (None if is_unsure else self.after)
 
 
 class _Symbol:
@@ -98,7 +30,10 @@ class _Symbol:
         self._is_first = True
         self._newest: Quote | None = None
         self._newest_ordinal = 0
-        self._stretches = [0, 0]
+        self._asks: list[tuple[int, int]] = []
+        """Each price that was the touch and was not passed, with its stretch; the touch last."""
+        self._bids: list[tuple[int, int]] = []
+        self._stretch = 0
         self._without_next: list[Seen] = []
 
     def quote(self, quote: Quote, *, is_first: bool) -> None:
@@ -107,9 +42,14 @@ class _Symbol:
         received_ns, known = quote.received_ns, self._newest
         if self.coming and self.coming[-1][0] <= received_ns:
             self._begin(received_ns)
-        if known is not None:
-            self._stretches[0] += known.ask_nano != quote.ask_nano
-            self._stretches[1] += known.bid_nano != quote.bid_nano
+        if quote.ask_nano > 0 and (known is None or known.ask_nano != quote.ask_nano):
+            while self._asks and self._asks[-1][0] < quote.ask_nano:
+                self._asks.pop()
+            self._touch(self._asks, quote.ask_nano)
+        if quote.bid_nano > 0 and (known is None or known.bid_nano != quote.bid_nano):
+            while self._bids and self._bids[-1][0] > quote.bid_nano:
+                self._bids.pop()
+            self._touch(self._bids, quote.bid_nano)
         if self._without_next:
             for seen in self._without_next:
                 seen.next_ns = received_ns
@@ -136,6 +76,11 @@ class _Symbol:
         if self._starting:
             self._starting = [w for w in self._starting if not self._meets_print(w, trade)]
 
+    def _touch(self, prices: list[tuple[int, int]], price_nano: int) -> None:
+        if not prices or prices[-1][0] != price_nano:
+            self._stretch += 1
+            prices.append((price_nano, self._stretch))
+
     def _begin(self, received_ns: int) -> None:
         while self.coming and self.coming[-1][0] <= received_ns:
             watch = self.coming.pop()[2]
@@ -147,19 +92,19 @@ class _Symbol:
 
     def _start(self, watch: Watch) -> None:
         if self._newest is not None:
-            watch.current = self._newest_ordinal, self._newest.received_ns
+            watch.current = Met(self._newest_ordinal, self._newest.received_ns)
         self._starting.append(watch)
 
     def _meets_quote(self, watch: Watch, received_ns: int) -> bool:
         if received_ns == watch.begins_ns and watch.trigger is None:
             if self._is_first:
-                watch.current = self._ordinal, received_ns
+                watch.current = Met(self._ordinal, received_ns)
             else:
                 watch.ties.append(self._ordinal)
             return False
         if received_ns < watch.active_ns:
             return False
-        watch.after = self._ordinal
+        watch.after = Met(self._ordinal, received_ns)
         return True
 
     def _meets_print(self, watch: Watch, trade: Trade) -> bool:
@@ -170,6 +115,9 @@ class _Symbol:
         watch.print_came_first = True
         if is_after and watch.first_print is None:
             watch.first_print = self._ordinal
+        newest = self._newest
+        if is_after and newest is not None:
+            watch.meet_print(trade.received_ns, Met(self._newest_ordinal, newest.received_ns))
         return is_after and self._newest is None  # else they would pile up where no quote comes
 
     def _trigger(self, trade: Trade) -> None:
@@ -202,13 +150,13 @@ class _Symbol:
 
     def _keep(self, quote: Quote) -> None:
         sides = (
-            ("buy", quote.ask_nano, quote.ask_qty_nano, self._stretches[0]),
-            ("sell", quote.bid_nano, quote.bid_qty_nano, self._stretches[1]),
+            ("buy", quote.ask_nano, quote.ask_qty_nano, self._asks),
+            ("sell", quote.bid_nano, quote.bid_qty_nano, self._bids),
         )
-        for side, price_nano, size_nano, stretch in sides:
+        for side, price_nano, size_nano, prices in sides:
             seen = Seen(
                 EvidenceKind.QUOTE, self._ordinal, quote.received_ns, quote.event_ns, price_nano,
-                size_nano, stretch, is_first=self._is_first,
+                size_nano, prices[-1][1] if prices else 0, is_first=self._is_first,
             )  # fmt: skip
             self.seen[side, quote.received_ns].append(seen)
             self._without_next.append(seen)
@@ -217,7 +165,8 @@ class _Symbol:
         return Seen(
             EvidenceKind.PRINT, self._ordinal, trade.received_ns, trade.event_ns, trade.price_nano,
             trade.qty_nano, trade_id=trade.trade_id, backfilled=trade.backfilled,
-            is_first=self._is_first, has_quote_before=self._newest is not None,
+            is_first=self._is_first, side=trade.side,
+            quote_before_ns=None if self._newest is None else self._newest.received_ns,
         )  # fmt: skip
 
 
@@ -233,7 +182,7 @@ class Witness:
         self._symbols: dict[str, _Symbol] = {}
         self._watches: dict[int, Watch] = {}
         for order in orders:
-            watch = Watch(order, models[order.asked.portfolio].latency_ms)
+            watch = Watch(order, models[order.asked.portfolio])
             self._watches[order.number] = watch
             coming = self._symbol(order.asked.symbol).coming
             coming.append((order.submitted_ns, order.number, watch))

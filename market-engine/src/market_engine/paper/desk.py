@@ -13,14 +13,23 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 from market_engine.events import SECOND_NS, Quote, Trade
-from market_engine.paper.errors import PaperError
+from market_engine.paper.errors import PaperError, not_kept
 from market_engine.paper.figures import DeskFigures
-from market_engine.paper.flatten import cancel_all, cancelled, closing_orders, is_flat
+from market_engine.paper.flatten import (
+    cancel_all,
+    cancelled,
+    closing_orders,
+    flattened,
+    is_flat,
+    open_orders,
+)
+from market_engine.paper.gate import TradingGate
+from market_engine.paper.judging import Judge
+from market_engine.paper.known_orders import KnownOrders, repeated
 from market_engine.paper.log import DeskLog
 from market_engine.paper.markets import SymbolMarket
 from market_engine.paper.model import (
     FINAL,
-    BookName,
     NewOrder,
     Order,
     OrderState,
@@ -31,8 +40,9 @@ from market_engine.paper.model import (
 )
 from market_engine.paper.reasons import Denial, Why
 from market_engine.paper.resume import load_portfolios, same_portfolio
-from market_engine.paper.risk import Preview, RiskView, check, currency_of, preview
+from market_engine.paper.risk import Preview, preview
 from market_engine.paper.round_trips import RoundTrip
+from market_engine.paper.silence import Silence
 from market_engine.paper.store import DeskStore
 from market_engine.paper.trading import Numbers, TradingPortfolio
 from market_engine.paper.viewing import portfolio_view
@@ -44,13 +54,19 @@ PORTFOLIOS_MAX: Final = 32
 
 
 class PaperDesk:
-    """Any thread may call. ``kinds`` says what a symbol is, such as ``crypto``."""
+    """Any thread may call. ``kinds`` says what a symbol is, such as ``crypto``.
+
+    ``is_live``: the market's time is real time, so that prices grow old while nothing is taken.
+    """
 
     def __init__(
         self,
         store: DeskStore,
         kinds: Mapping[str, str],
         wall_ns: Callable[[], int] = time.time_ns,
+        monotonic_ns: Callable[[], int] = time.monotonic_ns,
+        *,
+        is_live: bool = False,
     ) -> None:
         self.store = store
         self.figures = DeskFigures()
@@ -58,13 +74,20 @@ class PaperDesk:
         """The receipt of the newest event."""
         self._kinds = kinds
         self._wall_ns = wall_ns
+        self._silence = Silence(is_live=is_live, monotonic_ns=monotonic_ns)
         self._log = DeskLog(store, self.figures)
         self._lock = threading.RLock()
         self._markets: dict[str, SymbolMarket] = {}
         self._flattened_ns = 0
         self._numbers = Numbers(*store.last_numbers())
         self._state = store.state() or StateChange(0, TradingState.ACTIVE, 0, "")
-        self._portfolios = load_portfolios(store, self._markets, self._numbers, self.figures)
+        self._gate = TradingGate(self._state.state)
+        self._judge = Judge(self._markets, kinds, self._gate, self._silence)
+        self._portfolios = load_portfolios(
+            store, self._markets, self._numbers, self.figures, self._gate
+        )
+        self._orders = KnownOrders(self._portfolios, self._log, store)
+        store.note_start(self._wall_ns(), self.now_ns)
 
     @property
     def problem(self) -> str | None:
@@ -78,6 +101,7 @@ class PaperDesk:
     def take(self, outputs: Iterable[Output], now_ns: int) -> None:
         """What the pipeline gave, in order, up to ``now_ns``; what follows is stored on return."""
         with self._lock:
+            self._silence.heard()
             is_trading = self._log.write()
             for output in outputs:
                 if type(output) is Trade:
@@ -101,7 +125,9 @@ class PaperDesk:
             if len(self._portfolios) >= PORTFOLIOS_MAX:
                 message = f"there are {PORTFOLIOS_MAX} portfolios, which is the limit: use one"
                 raise PaperError("too_many_portfolios", message)
-            trading = TradingPortfolio(portfolio, self._markets, self._numbers, self.figures)
+            trading = TradingPortfolio(
+                portfolio, self._markets, self._numbers, self.figures, self._gate
+            )
             self._log.write_now([portfolio, *trading.open()])
             self._portfolios[portfolio.name] = trading
             return portfolio, True
@@ -115,18 +141,20 @@ class PaperDesk:
         began_s = time.perf_counter()
         with self._lock:
             trading = self._trading(asked.portfolio)
-            known = self._find(asked.portfolio, asked.client_order_id)
+            known = self._orders.find(asked.portfolio, asked.client_order_id)
             if known is not None:
-                return self._repeated(known, asked)
-            order = self._judge(asked, trading)
+                return repeated(known, asked, self.figures)
+            number, wall_ns = self._numbers.order + 1, self._wall_ns()
+            order = self._judge.order(asked, trading, number, self.now_ns, wall_ns)
             try:
                 self._log.write_now([order])
             except RowError:  # it came longer ago than is remembered
-                return self._repeated(self._known(asked.portfolio, asked.client_order_id), asked)
+                known = self._orders.get(asked.portfolio, asked.client_order_id)
+                return repeated(known, asked, self.figures)
             self._numbers.order = order.number
             self._place(trading, order)
             if not self._log.is_behind:  # else what followed is not stored yet
-                order = self._find(asked.portfolio, asked.client_order_id) or order
+                order = self._orders.find(asked.portfolio, asked.client_order_id) or order
             self.figures.submit.note(time.perf_counter() - began_s)
             return Placed(order, is_new=True)
 
@@ -135,30 +163,46 @@ class PaperDesk:
         with self._lock:
             trading = self._trading(portfolio)
             self._log.write()  # what it was filled before
-            order = self._known(portfolio, client_order_id)
+            order = self._orders.get(portfolio, client_order_id)
             if order.state in FINAL:
                 message = f"the order {client_order_id} is {order.state} already"
                 raise PaperError("order_closed", message)
             self._log.write_now([cancelled(order, self.now_ns)])  # or it stays as it is
             return trading.cancel(client_order_id, self.now_ns, Why.CANCELLED)
 
+    def cancel_all(self, portfolio: str) -> int:
+        """Take back all that is not filled, or nothing; how many. Raises PaperError: as above."""
+        with self._lock:
+            trading = self._trading(portfolio)
+            self._log.write()
+            found = open_orders(trading)
+            if found:
+                self._log.write_now([cancelled(order, self.now_ns) for order in found])
+            for order in found:
+                trading.cancel(order.asked.client_order_id, self.now_ns, Why.CANCELLED)
+            return len(found)
+
     def set_state(self, state: TradingState, reason: str) -> StateChange:
-        """Let orders through, or not; from the very next order on. Raises PaperError.
+        """Let orders through, or not; from the very next order on.
 
         ``flatten`` cancels what is open, closes every position at the market, and becomes
-        ``halted`` when that is done. A state that cannot be stored now is in force all the same.
+        ``halted`` when that is done. Raises PaperError for a state that cannot be stored now: it
+        is in force all the same, and stored as soon as that can be.
         """
         began_s = time.perf_counter()
         with self._lock:
             self._state = StateChange(self._state.number + 1, state, self.now_ns, reason)
+            self._gate.state = state
             self.figures.halt.note(time.perf_counter() - began_s)
             records: list[Record] = [self._state]
             if state is TradingState.FLATTEN:
                 records += cancel_all(self._portfolios.values(), self.now_ns)
             self._log.add(records)
-            self._log.write()
+            is_stored = self._log.write()
             self._flattened_ns = 0
             self._flatten()
+            if not is_stored:
+                raise not_kept(state, self.problem)
             return self._state
 
     def state(self) -> StateChange:
@@ -168,18 +212,24 @@ class PaperDesk:
     def preview(self, asked: NewOrder) -> Preview:
         """What an order would cost and whether risk would let it pass; nothing is kept."""
         with self._lock:
-            trading = self._trading(asked.portfolio)
-            return preview(asked, self._risk_view(asked, trading))
+            view = self._judge.view(asked, self._trading(asked.portfolio), self.now_ns)
+            return preview(asked, view)
 
     def portfolios(self) -> list[PortfolioView]:
         """All, in the order of their making."""
         with self._lock:
-            return [self._view(each) for each in self._portfolios.values()]
+            return [
+                portfolio_view(each, self._state, self.now_ns) for each in self._portfolios.values()
+            ]
 
     def portfolio(self, name: str) -> PortfolioView:
         """One; raises PaperError where there is none of that name."""
         with self._lock:
-            return self._view(self._trading(name))
+            return portfolio_view(self._trading(name), self._state, self.now_ns)
+
+    def require(self, name: str) -> None:
+        """Raises PaperError where there is no portfolio of that name."""
+        self._trading(name)
 
     def trips(self, name: str) -> list[RoundTrip]:
         """Its round trips that ended, in order."""
@@ -194,76 +244,48 @@ class PaperDesk:
                 stored = self.store.order(asked.portfolio, asked.client_order_id) or order
                 is_final = stored.state in FINAL
                 return stored, stored.state, stored.why if is_final else Why.NOT_STORED
-            order = self._find(asked.portfolio, asked.client_order_id) or order
+            order = self._orders.find(asked.portfolio, asked.client_order_id) or order
             if order.state in FINAL:
                 return order, order.state, order.why
             return order, *self._portfolios[asked.portfolio].why(order, self.now_ns)
 
     def _take_trade(self, trade: Trade, *, is_trading: bool) -> None:
-        market = self._market(trade.symbol)
-        market.note_trade(trade)
+        self._market(trade.symbol).note_trade(trade)
         self.now_ns = max(self.now_ns, trade.received_ns)
         if is_trading:
             for portfolio in self._portfolios.values():
-                self._log.add(portfolio.on_trade(trade, self.now_ns))
+                self._log.follow(portfolio, portfolio.on_trade(trade, self.now_ns))
 
     def _take_quote(self, quote: Quote, *, is_trading: bool) -> None:
-        market = self._market(quote.symbol)
-        market.note_quote(quote)
+        self._market(quote.symbol).note_quote(quote)
         self.now_ns = max(self.now_ns, quote.received_ns)
         if is_trading:
             for portfolio in self._portfolios.values():
-                self._log.add(portfolio.on_quote(quote, self.now_ns))
+                self._log.follow(portfolio, portfolio.on_quote(quote, self.now_ns))
 
     def _pass_time(self) -> None:
         for portfolio in self._portfolios.values():
-            self._log.add(portfolio.on_time(self.now_ns))
+            self._log.follow(portfolio, portfolio.on_time(self.now_ns))
         self._flatten()
 
     def _flatten(self) -> None:
-        """Send what closes the positions that nothing closes yet; at most once a second."""
+        """Send what closes the positions that nothing closes yet; at most once a second.
+
+        Not in a silence: what closes them would take what was displayed before it.
+        """
         if self._state.state is not TradingState.FLATTEN:
             return
         held, number = self._portfolios.values(), self._state.number
         if is_flat(held, self._kinds):
-            self._state = StateChange(number + 1, TradingState.HALTED, self.now_ns, "flattened")
+            reason = flattened(held, self._kinds)
+            self._state = StateChange(number + 1, TradingState.HALTED, self.now_ns, reason)
+            self._gate.state = TradingState.HALTED
             self._log.add([self._state])
-        elif self.now_ns >= self._flattened_ns + SECOND_NS:
+        elif self.now_ns >= self._flattened_ns + SECOND_NS and not self._silence.ns():
             self._flattened_ns = self.now_ns
             for asked in closing_orders(held, self._kinds, f"{number}-{self.now_ns}"):
                 with contextlib.suppress(PaperError):  # tried again in a second
                     self.submit(asked)
-
-    def _judge(self, asked: NewOrder, trading: TradingPortfolio) -> Order:
-        """The order as risk lets it be; not stored yet."""
-        verdict = check(asked, self._risk_view(asked, trading))
-        trading.submitted_ns.append(self.now_ns)
-        is_denied = verdict.denial is not None
-        return Order(
-            asked,
-            self._numbers.order + 1,
-            OrderState.DENIED if is_denied else OrderState.PENDING,
-            verdict.denial or Why.LATENCY,
-            self.now_ns,
-            self._wall_ns(),
-            verdict.collar_nano,
-            detail=verdict.detail if is_denied else "",
-            closed_ns=self.now_ns if is_denied else None,
-            open_books=() if is_denied else tuple(BookName),
-        )
-
-    def _risk_view(self, asked: NewOrder, trading: TradingPortfolio) -> RiskView:
-        kind = self._kinds.get(asked.symbol)
-        return RiskView(
-            trading.portfolio,
-            trading.account,
-            self._markets.get(asked.symbol),
-            None if kind is None else currency_of(asked.symbol, kind),
-            self._state.state,
-            self.now_ns,
-            [order for order in trading.orders.values() if order.state not in FINAL],
-            trading.submitted_ns,
-        )
 
     def _place(self, trading: TradingPortfolio, order: Order) -> None:
         """After it was stored."""
@@ -273,8 +295,10 @@ class PaperDesk:
             self.figures.denials[name, str(order.why)] += 1
             return
         self.figures.orders[name, "accepted"] += 1
-        self.figures.tick_to_order.note((order.accepted_wall_ns - self.now_ns) / SECOND_NS)
-        self._log.add(trading.place(order))
+        since_s = self._judge.since_tick_s(order.asked.symbol, self._wall_ns())
+        if since_s is not None:
+            self.figures.tick_to_order.note(since_s)
+        self._log.follow(trading, trading.place(order))
         self._log.write()
 
     def _trading(self, name: str) -> TradingPortfolio:
@@ -289,29 +313,3 @@ class PaperDesk:
         if market is None:
             market = self._markets[symbol] = SymbolMarket(symbol)
         return market
-
-    def _find(self, portfolio: str, client_order_id: str) -> Order | None:
-        """An order that is in memory."""
-        order = self._portfolios[portfolio].orders.get(client_order_id)
-        return order or self._log.ended(portfolio, client_order_id)
-
-    def _known(self, portfolio: str, client_order_id: str) -> Order:
-        order = self._find(portfolio, client_order_id)
-        order = order or self.store.order(portfolio, client_order_id)
-        if order is None:
-            message = f"there is no order {client_order_id[:64]!r} in {portfolio}"
-            raise PaperError("unknown_order", message)
-        return order
-
-    def _repeated(self, known: Order, asked: NewOrder) -> Placed:
-        if known.asked != asked:
-            message = (
-                f"the id {asked.client_order_id!r} is that of another order: use a new id for a "
-                "new order"
-            )
-            raise PaperError("other_order", message)
-        self.figures.orders[asked.portfolio, "repeated"] += 1
-        return Placed(known, is_new=False)
-
-    def _view(self, trading: TradingPortfolio) -> PortfolioView:
-        return portfolio_view(trading, self._state, self.now_ns)

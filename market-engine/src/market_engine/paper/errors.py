@@ -13,5 +13,14 @@ class PaperError(MarketError):
         self.code = code
 
 
+def not_kept(state: str, problem: str | None) -> PaperError:
+    """For a trading state that is in force and not stored."""
+    return PaperError(
+        "not_stored",
+        f"the desk is {state} from now on, but that cannot be stored yet, and a restart before it "
+        f"is would forget it: {problem}",
+    )
+
+
 class LedgerError(MarketError):
     """A transaction does not balance, or does not belong to the account: nothing was changed."""

@@ -13,6 +13,8 @@ from market_engine.paper.trading import TradingPortfolio
 
 FLATTEN_SOURCE: Final = "flatten"
 """Whose orders pass while the desk is flattened."""
+STAY_MAX: Final = 3
+"""So many positions are named in one sentence."""
 
 
 def cancel_all(portfolios: Iterable[TradingPortfolio], now_ns: int) -> list[Order]:
@@ -33,6 +35,11 @@ def cancelled(order: Order, now_ns: int) -> Order:
         closed_ns=now_ns,
         open_books=(),
     )
+
+
+def open_orders(trading: TradingPortfolio) -> list[Order]:
+    """Those that may still be filled in the account's own book."""
+    return [order for order in trading.orders.values() if order.state not in FINAL]
 
 
 def closing_orders(
@@ -66,6 +73,22 @@ def is_flat(portfolios: Iterable[TradingPortfolio], known: Container[str]) -> bo
         for trading in portfolios
         for symbol, position in trading.account.positions.items()
     )
+
+
+def flattened(portfolios: Iterable[TradingPortfolio], known: Container[str]) -> str:
+    """What to say when ``is_flat``: with it, what stays because nothing is known of its symbol."""
+    stay = sorted(
+        f"{symbol} in {trading.portfolio.name}"
+        for trading in portfolios
+        for symbol, position in trading.account.positions.items()
+        if position.qty_nano and symbol not in known
+    )
+    if not stay:
+        return "flattened"
+    named = ", ".join(stay[:STAY_MAX]) + (
+        f" and {len(stay) - STAY_MAX} more" if stay[STAY_MAX:] else ""
+    )
+    return f"flattened, but what is held stays, as the feed does not have it: {named}"
 
 
 def _is_closing(trading: TradingPortfolio, symbol: str) -> bool:

@@ -10,8 +10,8 @@ from enum import IntEnum
 from typing import Final
 
 from market_engine.events import MS_NS, Quote, Trade
-from market_engine.paper.liquidity import Liquidity
-from market_engine.paper.model import EvidenceKind, Model, Order, OrderType, TimeInForce
+from market_engine.paper.liquidity import Displayed, Printed
+from market_engine.paper.model import Model, Order, OrderType, TimeInForce
 
 DAY_NS: Final = 86_400 * 10**9
 NEVER_NS: Final = 1 << 100
@@ -110,8 +110,14 @@ class PriceQueue:
         return self._entries[-1][0] if self._entries else default
 
     def reached(self, key: int) -> list[LiveOrder]:
-        """Those with ``key`` or more."""
-        return [entry[2] for entry in self._entries[bisect_left(self._entries, (key,)) :]]
+        """Those with ``key`` or more: the largest first, and of the same key the oldest."""
+        found = self._entries[bisect_left(self._entries, (key,)) :]
+        found.sort(key=_best_first)
+        return [entry[2] for entry in found]
+
+
+def _best_first(entry: tuple[int, int, LiveOrder]) -> tuple[int, int]:
+    return -entry[0], entry[1]
 
 
 class SymbolBook:
@@ -129,6 +135,7 @@ class SymbolBook:
         "buy_stops",
         "buys",
         "has_quotes",
+        "has_taken",
         "print",
         "print_high_nano",
         "print_low_nano",
@@ -142,11 +149,12 @@ class SymbolBook:
 
     def __init__(self, *, is_filled_by_quotes: bool) -> None:
         self._is_filled_by_quotes = is_filled_by_quotes
-        self.ask = Liquidity(EvidenceKind.QUOTE)
-        self.bid = Liquidity(EvidenceKind.QUOTE)
-        self.print = Liquidity(EvidenceKind.PRINT)
+        self.ask, self.bid = Displayed(is_ask=True), Displayed(is_ask=False)
+        self.print = Printed()
         self.has_quotes = False
         """A fill of before a restart says that there were quotes."""
+        self.has_taken = False
+        """Whether something may be remembered of what is displayed."""
         self.waiting: dict[int, LiveOrder] = {}
         self.reducing: dict[int, LiveOrder] = {}
         self.buys, self.sells = PriceQueue(), PriceQueue()
@@ -181,6 +189,7 @@ class SymbolBook:
         """Both sides as the newest quote has them."""
         self.ask.show(quote.ask_nano, quote.ask_qty_nano, quote)
         self.bid.show(quote.bid_nano, quote.bid_qty_nano, quote)
+        self.has_taken = self.ask.has_taken or self.bid.has_taken
 
     def _take_out(self, live: LiveOrder) -> None:
         if live.phase is Phase.WAITING:

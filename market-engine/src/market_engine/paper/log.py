@@ -17,6 +17,7 @@ from market_engine.paper.errors import PaperError
 from market_engine.paper.figures import DeskFigures
 from market_engine.paper.model import Fill, Order, Record
 from market_engine.paper.store import DeskStore
+from market_engine.paper.trading import TradingPortfolio
 from market_engine.storage.database import RowError
 
 RECENT_MAX: Final = 10_000
@@ -44,6 +45,12 @@ class DeskLog:
     def add(self, records: Iterable[Record]) -> None:
         """Have these stored by the next ``write``."""
         self._waiting += records
+
+    def follow(self, trading: TradingPortfolio, records: list[Record]) -> None:
+        """The same of what follows from an event; a residue can come only with a fill."""
+        self._waiting += records
+        if any(type(record) is Fill for record in records):
+            self._figures.note_residue(trading.portfolio.name, trading.account.residue())
 
     def write(self) -> bool:
         """Store what waits, in one transaction; False where it has to go on waiting."""

@@ -13,7 +13,9 @@ Where the rules leave a choice, less is filled:
 - A limit order that may stay rests at once where no quote is known: only orders that take at once,
   and orders at the market, take prints.
 - A quote or print older than ``stale_ms``, or a quote that is not the newest, fills nothing.
-- Which side the aggressor of a print was on does not matter: it is not known of all venues.
+- What rests is not filled by a print whose aggressor was on its own side, save in the optimistic
+  book: that one took what was displayed on the other side. Where the side is unknown, it may be.
+- Orders that wait to take are served by their numbers; then those that rest, the best price first.
 """
 
 from __future__ import annotations
@@ -22,6 +24,8 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
 from market_engine.events import Quote, Trade
+from market_engine.paper.gate import TradingGate
+from market_engine.paper.liquidity import Printed
 from market_engine.paper.live_order import NEVER_NS, LiveOrder, Phase, SymbolBook
 from market_engine.paper.markets import SymbolMarket
 from market_engine.paper.model import BookName, EvidenceKind, Fill, Model, Order, OrderState
@@ -48,10 +52,12 @@ class Matcher:
         model: Model,
         position_nano: Callable[[str], int],
         markets: Mapping[str, SymbolMarket],
+        gate: TradingGate,
     ) -> None:
         self._model = model
+        self._gate = gate
         self._markets = markets
-        self._serving = Serving(book, model, position_nano, markets)
+        self._serving = Serving(book, model, position_nano, markets, gate)
         self._lives = self._serving.lives
         self._books = self._serving.books
         self._stale_ns = self._serving.stale_ns
@@ -98,7 +104,7 @@ class Matcher:
         if fill.evidence.kind is EvidenceKind.PRINT:
             book.print.recall(fill.evidence, fill.qty_nano)
             return
-        book.has_quotes = True
+        book.has_quotes = book.has_taken = True
         side = book.ask if fill.side == "buy" else book.bid
         side.recall(fill.evidence, fill.qty_nano)
 
@@ -112,8 +118,10 @@ class Matcher:
             quote.ask_nano <= book.quote_low_nano
             or quote.bid_nano >= book.quote_high_nano
             or book.waiting
-            or book.ask.taken_nano
-            or book.bid.taken_nano
+            or (
+                book.has_taken
+                and (quote.ask_nano > book.ask.past_nano or quote.bid_nano < book.bid.past_nano)
+            )
         ):
             return self._quoted(book, quote)
         return _NOTHING if received_ns < self._ends_ns else self._end_days(received_ns)
@@ -144,6 +152,9 @@ class Matcher:
             return OrderState.PENDING, Why.LATENCY
         is_stop = live.phase is Phase.STOP
         state = OrderState.UNTRIGGERED if is_stop else OrderState.WORKING
+        held = self._serving.why_held(live)
+        if held is not None:
+            return state, held
         if market is None or (market.quote is None and market.last is None):
             return state, Why.NO_PRICE
         is_taker = live.phase is Phase.WAITING
@@ -183,19 +194,33 @@ class Matcher:
                 yield from self._serving.serve_maker(book, live, side)
 
     def _reached_by_quote(self, book: SymbolBook) -> list[LiveOrder]:
-        found = list(book.waiting.values())
+        found = sorted(book.waiting.values(), key=_number)
         if not self._serving.is_pessimistic:
             if book.ask.is_there and (self._serving.is_optimistic or book.ask.left_nano):
                 found += book.buys.reached(book.ask.price_nano)
             if book.bid.is_there and (self._serving.is_optimistic or book.bid.left_nano):
                 found += book.sells.reached(-book.bid.price_nano)
-        found.sort(key=_number)
         return found
 
     def _printed(self, book: SymbolBook, trade: Trade) -> Iterator[Step]:
         yield from self.on_time(trade.received_ns)
         if trade.backfilled or trade.received_ns < self._serving.now_ns - self._stale_ns:
             return
+        if not self._gate.is_halted:
+            yield from self._trigger_stops(book, trade)
+        price_nano, received_ns = trade.price_nano, trade.received_ns
+        book.print.print(trade)
+        beyond = 1 if self._serving.is_pessimistic else 0
+        found = [
+            *sorted(book.waiting.values(), key=_number),
+            *book.buys.reached(price_nano + beyond),
+            *book.sells.reached(beyond - price_nano),
+        ]
+        for live in found:
+            if received_ns >= live.active_ns and live.triggered_by is not trade:
+                yield from self._serve_print(book, live)
+
+    def _trigger_stops(self, book: SymbolBook, trade: Trade) -> Iterator[Step]:
         price_nano, received_ns = trade.price_nano, trade.received_ns
         stops = book.buy_stops.reached(-price_nano) + book.sell_stops.reached(price_nano)
         for live in sorted(stops, key=_number):
@@ -205,30 +230,24 @@ class Matcher:
                 yield Triggered(live.client_order_id, received_ns)
                 if live.client_order_id in self._lives:
                     yield from self._serving.arrive(book, live, at_print=True)
-        book.print.print(trade)
-        beyond = 1 if self._serving.is_pessimistic else 0
-        found = [
-            *book.waiting.values(),
-            *book.buys.reached(price_nano + beyond),
-            *book.sells.reached(beyond - price_nano),
-        ]
-        for live in sorted(found, key=_number):
-            if received_ns >= live.active_ns and live.triggered_by is not trade:
-                yield from self._serve_print(book, live)
 
     def _serve_print(self, book: SymbolBook, live: LiveOrder) -> Iterator[Step]:
         """A print: for takers where there are no quotes, and for what rests."""
         if live.phase is Phase.WAITING:
-            if may_rest(live):
+            has_quotes = self._serving.has_quotes(live.symbol)
+            if may_rest(live) or (live.is_at_once and has_quotes):
                 yield from self._serving.arrive(book, live, at_print=True)
-            elif not self._serving.has_quotes(live.symbol):
+            elif not has_quotes:
                 yield from self._serving.serve_taker(book, live, book.print)
-        if live.phase is Phase.RESTING and self._reaches(live, book.print.price_nano):
+        if live.phase is Phase.RESTING and self._reaches(live, book.print):
             yield from self._serving.serve_maker(book, live, book.print)
 
-    def _reaches(self, live: LiveOrder, price_nano: int) -> bool:
+    def _reaches(self, live: LiveOrder, found: Printed) -> bool:
         """Whether a print fills what rests at its limit."""
-        limit_nano = live.limit_nano or 0
+        limit_nano, price_nano = live.limit_nano or 0, found.price_nano
+        own_side = "buy" if live.is_buy else "sell"
+        if found.side == own_side and not self._serving.is_optimistic:
+            return False
         if price_nano == limit_nano:
             return not self._serving.is_pessimistic
         return price_nano < limit_nano if live.is_buy else price_nano > limit_nano

@@ -18,43 +18,12 @@ import msgspec
 from market_engine.paper.model import Portfolio
 from market_engine.paper.money import ZERO, add, share
 from market_engine.paper.round_trips import RoundTrip
+from market_engine.paper.undefined import RETURNS_MIN, Performance, why_undefined
 
 DAY_NS: Final = 86_400 * 10**9
-RETURNS_MIN: Final = 2
-"""With fewer daily returns, nothing is annualised."""
 ALL_DAYS: Final = 365
 DAYS_OF_WEEK: Final = 7
 WEEKEND: Final = (2, 3)
-
-
-class Performance(msgspec.Struct, frozen=True):
-    """Figures since the portfolio was made; fractions, not percent."""
-
-    annual_days: int
-    """N: how many daily returns make a year."""
-    days: int
-    """Daily returns there are, today's so far included."""
-    total_return: float | None
-    cagr: float | None
-    """Compound annual growth."""
-    volatility: float | None
-    """Standard deviation of the daily returns, ddof 1, times √N."""
-    sharpe: float | None
-    sortino: float | None
-    max_drawdown: float
-    """At any event, not at the ends of days: 0 or less."""
-    calmar: float | None
-    """``cagr`` over the size of the drawdown."""
-    round_trips: int
-    wins: int
-    losses: int
-    breakevens: int
-    win_rate: float | None
-    """Wins of wins and losses; breakevens are apart."""
-    profit_factor: float | None
-    """What the wins brought for each unit that the losses cost."""
-    expectancy: Decimal | None
-    """Mean profit of a round trip, net of fees, rounded to 18 places."""
 
 
 def performance(
@@ -77,7 +46,7 @@ def performance(
     deviation = standard_deviation(returns)
     wins = [trip.profit for trip in trips if trip.profit > 0]
     losses = [trip.profit for trip in trips if trip.profit < 0]
-    return Performance(
+    found = Performance(
         annual_days,
         len(days) - 1,
         total_return(days),
@@ -95,14 +64,16 @@ def performance(
         float(Fraction(_total(wins)) / -Fraction(_total(losses))) if losses else None,
         share(_total([trip.profit for trip in trips]), 1, len(trips)) if trips else None,
     )
+    return msgspec.structs.replace(found, undefined=why_undefined(found, min(days)))
 
 
 def daily_equities(portfolio: Portfolio, equities: Sequence[tuple[int, Decimal]]) -> list[Decimal]:
     """The balance it began with, then the last equity of each UTC day.
 
-    A day without any has that of the day before where the year has 365 days. Where it has fewer,
-    markets close on some: the day is left out, and so is each Saturday and Sunday (UTC), on which
-    a feed may go on ticking. What such a day moved is in the return of the next that counts.
+    A day without any has that of the day before where the year has 365 days, from the day on which
+    the portfolio was made. Where it has fewer, markets close on some: the day is left out, and so
+    is each Saturday and Sunday (UTC), on which a feed may go on ticking. What such a day moved is
+    in the return of the next that counts.
     """
     last: dict[int, Decimal] = {}
     is_every_day = portfolio.annual_days >= ALL_DAYS
@@ -111,9 +82,9 @@ def daily_equities(portfolio: Portfolio, equities: Sequence[tuple[int, Decimal]]
         if is_every_day or not _is_weekend(day):
             last[day] = equity
     found = [portfolio.balance]
-    before: int | None = None
+    before = portfolio.created_ns // DAY_NS - 1
     for day, equity in last.items():
-        if before is not None and is_every_day:
+        if is_every_day:
             found += found[-1:] * (day - before - 1)
         found.append(equity)
         before = day
@@ -134,7 +105,7 @@ def daily_returns(days: Sequence[Decimal]) -> list[float] | None:
 
 def total_return(days: Sequence[Decimal]) -> float | None:
     """Of the last equity over the first."""
-    if len(days) < RETURNS_MIN or days[0] <= 0:
+    if len(days) < 2 or days[0] <= 0:
         return None
     return float(Fraction(days[-1]) / Fraction(days[0]) - 1)
 

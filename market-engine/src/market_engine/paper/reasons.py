@@ -34,6 +34,10 @@ class Why(StrEnum):
     """By its owner."""
     FLATTENED = "flattened"
     """By the trading state ``flatten``."""
+    HALTED = "halted"
+    """The trading state lets nothing be filled; the order stays."""
+    REDUCING = "reducing"
+    """The trading state lets only what reduces a position be filled; the order stays."""
     NOT_STORED = "not_stored"
     """Fills cannot be stored now, so none are made."""
 

@@ -9,6 +9,7 @@ import msgspec
 
 from market_engine.paper.errors import PaperError
 from market_engine.paper.figures import DeskFigures
+from market_engine.paper.gate import TradingGate
 from market_engine.paper.markets import SymbolMarket
 from market_engine.paper.model import BookName, Portfolio
 from market_engine.paper.store import DeskStore
@@ -20,10 +21,11 @@ def load_portfolios(
     markets: Mapping[str, SymbolMarket],
     numbers: Numbers,
     figures: DeskFigures,
+    gate: TradingGate,
 ) -> dict[str, TradingPortfolio]:
     """By name, in the order of their making, with their open orders back in their books."""
     found = {
-        portfolio.name: _loaded(store, TradingPortfolio(portfolio, markets, numbers, figures))
+        portfolio.name: _loaded(store, TradingPortfolio(portfolio, markets, numbers, figures, gate))
         for portfolio in store.portfolios()
     }
     for order in store.open_orders():

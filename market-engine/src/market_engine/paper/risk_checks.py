@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from decimal import Decimal
-from functools import cached_property
 from typing import Final
 
 from market_engine.events import SECOND_NS
@@ -16,7 +15,6 @@ from market_engine.paper.model import NewOrder, TradingState
 from market_engine.paper.money import add, fee, price_text, product, subtract, text
 from market_engine.paper.reasons import Denial
 from market_engine.paper.risk_facts import (
-    Holds,
     RiskView,
     closable_nano,
     collar_of,
@@ -28,41 +26,41 @@ from market_engine.paper.risk_facts import (
     worse_nano,
 )
 
+_STOPPED: Final = (TradingState.HALTED, TradingState.FLATTEN)
+_REDUCING: Final = TradingState.REDUCING
+
 
 class Facts:
-    """What the checks look at; each is found when the first of them asks."""
+    """What the checks look at, worked out once: almost every order needs all of it."""
+
+    __slots__ = (
+        "collar_nano",
+        "holds",
+        "is_priced",
+        "limits",
+        "only_reduces",
+        "order",
+        "price_nano",
+        "reference_nano",
+        "view",
+    )
 
     def __init__(self, order: NewOrder, view: RiskView) -> None:
         self.order, self.view = order, view
         self.limits = view.portfolio.limits
-
-    @cached_property
-    def price_nano(self) -> int:
-        """The newest fresh price; after the check that there is one."""
-        return self.view.price_nano or 0
-
-    @cached_property
-    def collar_nano(self) -> int | None:
+        price_nano = view.price_nano
+        self.is_priced = price_nano is not None
+        """Whether there is a fresh price; without one, it counts as 0 below."""
+        self.price_nano: int = price_nano or 0
+        self.collar_nano = collar_of(order, self.price_nano, self.limits.price_collar)
         """The worst price that the collar allows."""
-        return collar_of(self.order, self.price_nano, self.limits.price_collar)
-
-    @cached_property
-    def holds(self) -> Holds:
+        self.holds = holds(order, view, self.price_nano)
         """What the open orders hold, and what this one adds."""
-        return holds(self.order, self.view, self.price_nano)
-
-    @cached_property
-    def only_reduces(self) -> bool:
+        self.only_reduces = self.holds.increase_nano == 0 and closable_nano(view.account, order) > 0
         """It closes (a part of) a position, after all that is open on its side was filled."""
-        closable = closable_nano(self.view.account, self.order)
-        return closable > 0 and self.holds.increase_nano == 0
-
-    @cached_property
-    def reference_nano(self) -> int:
+        self.reference_nano = reference_nano(order, self.price_nano)
         """What the order is valued at."""
-        return reference_nano(self.order, self.price_nano)
 
-    @cached_property
     def worst_nano(self) -> int:
         """What a buy may cost at worst: its limit or collar, else the ask and the slippage."""
         bound_nano = self.order.limit_nano or self.collar_nano
@@ -94,13 +92,13 @@ def _currency(facts: Facts) -> str:
 
 
 def _halted(facts: Facts) -> str:
-    if facts.view.state not in (TradingState.HALTED, TradingState.FLATTEN):
+    if facts.view.state not in _STOPPED:
         return ""
     return f"the desk is {facts.view.state}: set the trading state to active to trade again"
 
 
 def _reducing(facts: Facts) -> str:
-    if facts.view.state is not TradingState.REDUCING or facts.only_reduces:
+    if facts.view.state is not _REDUCING or facts.only_reduces:
         return ""
     return (
         "the desk takes only orders that reduce a position now, and this one opens or adds "
@@ -125,7 +123,7 @@ def _daily_loss(facts: Facts) -> str:
 
 def _stale_price(facts: Facts) -> str:
     view, symbol = facts.view, facts.order.symbol
-    if view.price_nano is not None:
+    if facts.is_priced:
         return ""
     market = view.market
     if market is None or (market.quote is None and market.last is None):
@@ -177,8 +175,10 @@ def _open_orders(facts: Facts) -> str:
 
 def _max_order(facts: Facts) -> str:
     limit = facts.limits.max_order
+    if limit is None:
+        return ""
     notional = product(facts.reference_nano, facts.order.qty_nano)
-    if limit is None or notional <= limit:
+    if notional <= limit:
         return ""
     return (
         f"the order is worth {facts.money(notional)}, above max_order {facts.money(limit)}: "
@@ -211,11 +211,13 @@ def _max_position(facts: Facts) -> str:
             f"the portfolio may not be short (allow_short): sell at most {price_text(most_nano)} "
             f"{order.symbol}, open orders counted"
         )
+    if limit is None:
+        return ""
     added_nano = facts.holds.same_side_nano + order.qty_nano
     held_nano = facts.view.account.position_nano(order.symbol)
     after_nano = held_nano + added_nano if order.side == "buy" else held_nano - added_nano
     value = product(facts.price_nano, abs(after_nano))
-    if limit is None or value <= limit:
+    if value <= limit:
         return ""
     return (
         f"with what is open, the position would be {price_text(after_nano)} {order.symbol}, worth "
@@ -242,7 +244,7 @@ def _cash(facts: Facts) -> str:
     if not increase_nano:
         return ""
     if facts.order.side == "buy":
-        cost = product(facts.worst_nano, increase_nano)
+        cost = product(facts.worst_nano(), increase_nano)
         need = add(cost, fee(cost, facts.view.portfolio.model.taker_fee))
         funds, held = account.cash, facts.holds.buys
         what = "cash"

@@ -93,14 +93,14 @@ def holds(order: NewOrder, view: RiskView, price_nano: int | None) -> Holds:
                 sells += worth
     still_nano = closable.get((order.symbol, order.side), closable_nano(view.account, order))
     increase_nano = max(0, order.qty_nano - still_nano)
-    cost = product(buys, 1)
+    if order.reduce_only:
+        increase_nano = 0
+    if not buys and not sells:
+        return Holds(increase_nano, still_nano, same_side_nano, ZERO, ZERO, ZERO)
+    cost, shorts = product(buys, 1), product(sells, 1)
+    charge = fee(cost, view.portfolio.model.taker_fee)
     return Holds(
-        0 if order.reduce_only else increase_nano,
-        still_nano,
-        same_side_nano,
-        add(cost, product(sells, 1)),
-        add(cost, fee(cost, view.portfolio.model.taker_fee)),
-        product(sells, 1),
+        increase_nano, still_nano, same_side_nano, add(cost, shorts), add(cost, charge), shorts
     )
 
 

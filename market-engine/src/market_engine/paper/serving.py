@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 
 from market_engine.events import MS_NS, Quote
+from market_engine.paper.gate import TradingGate
 from market_engine.paper.liquidity import Liquidity, Slippage
 from market_engine.paper.live_order import LiveOrder, Phase, SymbolBook
 from market_engine.paper.markets import SymbolMarket
@@ -26,6 +27,7 @@ class Serving:
         model: Model,
         position_nano: Callable[[str], int],
         markets: Mapping[str, SymbolMarket],
+        gate: TradingGate,
     ) -> None:
         self.is_optimistic = book is BookName.OPTIMISTIC
         self.is_pessimistic = book is BookName.PESSIMISTIC
@@ -35,6 +37,7 @@ class Serving:
         self.books: dict[str, SymbolBook] = {}
         self._position_nano = position_nano
         self._markets = markets
+        self._gate = gate
         self._slippage = Slippage(model.slippage)
 
     def arrive(self, book: SymbolBook, live: LiveOrder, *, at_print: bool) -> Iterator[Step]:
@@ -42,7 +45,9 @@ class Serving:
         market = self._markets.get(live.symbol)
         quote = None if market is None else self.fresh_quote(market, self.now_ns)
         if quote is None:
-            if at_print or not self.has_quotes(live.symbol):
+            if live.is_at_once and self.has_quotes(live.symbol):
+                yield self.end_at_once(book, live)
+            elif at_print or not self.has_quotes(live.symbol):
                 yield from self.rest(book, live)
             return
         book.show(quote)
@@ -75,7 +80,7 @@ class Serving:
         if live.phase is not Phase.WAITING:
             return
         if live.is_at_once:
-            yield self.end(book, live, Why.FOK if live.is_fok else Why.IOC)
+            yield self.end_at_once(book, live)
         elif live.limit_nano is not None:
             book.place(live, Phase.RESTING)
 
@@ -105,6 +110,7 @@ class Serving:
         if not qty_nano:
             return
         is_maker = live.phase is Phase.RESTING
+        book.has_taken = True
         evidence = offer.take(qty_nano, RULES[offer.kind, is_maker])
         live.left_nano -= qty_nano
         live.fills += 1
@@ -116,15 +122,29 @@ class Serving:
                 yield self.end(book, other, Why.REDUCE_ONLY)
 
     def _fillable_nano(self, live: LiveOrder, offer: Liquidity) -> int:
-        """Of what is left of it: as much as is there, and as it may reduce."""
+        """Of what is left of it: as much as is there, as it may reduce, and as the gate lets by."""
+        if self._gate.is_halted:
+            return 0
         there_nano = live.left_nano if self.is_optimistic else offer.left_nano
-        if live.is_reduce_only:
+        if live.is_reduce_only or self._gate.is_reducing:
             there_nano = min(there_nano, self._reducible_nano(live))
         return min(live.left_nano, there_nano)
+
+    def why_held(self, live: LiveOrder) -> Why | None:
+        """Whether the trading state holds it now."""
+        if self._gate.is_halted:
+            return Why.HALTED
+        is_stop = live.phase is Phase.STOP  # that, it lets trigger
+        is_held = self._gate.is_reducing and not is_stop and not self._reducible_nano(live)
+        return Why.REDUCING if is_held else None
 
     def _reducible_nano(self, live: LiveOrder) -> int:
         position_nano = self._position_nano(live.symbol)
         return max(0, -position_nano if live.is_buy else position_nano)
+
+    def end_at_once(self, book: SymbolBook, live: LiveOrder) -> Ended:
+        """It arrived, and what it did not get then it never gets."""
+        return self.end(book, live, Why.FOK if live.is_fok else Why.IOC)
 
     def end(self, book: SymbolBook, live: LiveOrder, why: Why) -> Ended:
         """Forget what is left of it, by a rule."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
+import msgspec
 from sqlalchemy import ColumnElement, Row, Select, Table, func, select, tuple_
 
 from market_engine.paper.model import (
@@ -47,6 +48,15 @@ _TABLES: Final[dict[type, tuple[Table, bool]]] = {
     StateChange: (tables.trading_states, False),
 }
 """Where a record goes, and whether it replaces what is there."""
+
+
+class DeskStart(msgspec.Struct, frozen=True, gc=False):
+    """The desk began anew, and knew no quote until the next one came."""
+
+    number: int
+    wall_ns: int
+    newest_ns: int
+    """The market's time of the newest thing that was stored by then."""
 
 
 class DeskStore:
@@ -203,6 +213,24 @@ class DeskStore:
         states = tables.trading_states
         found = self._all(select(states).order_by(states.c.number.desc()).limit(1))
         return next((state_of(row) for row in found), None)
+
+    def states(self) -> list[StateChange]:
+        """All changes of the trading state, in order."""
+        states = tables.trading_states
+        return [state_of(row) for row in self._all(select(states).order_by(states.c.number))]
+
+    def note_start(self, wall_ns: int, newest_ns: int) -> None:
+        """The desk begins anew; raises StorageError."""
+        with self._database.reading() as connection:
+            last = connection.scalar(select(func.max(tables.desk_starts.c.number)))
+        row = ((last or 0) + 1, wall_ns, newest_ns)
+        self._database.write({(tables.desk_starts, False): [row]})
+
+    def starts(self) -> list[DeskStart]:
+        """All of the desk, in order."""
+        starts = tables.desk_starts
+        found = self._all(select(starts).order_by(starts.c.number))
+        return [DeskStart(row.number, row.wall_ns, row.newest_ns) for row in found]
 
     def newest_ns(self) -> int:
         """The market's time of the newest thing that is stored; 0 before the first."""

@@ -20,6 +20,7 @@ import structlog
 from market_engine.decimals import NANO
 from market_engine.errors import MarketError, StorageError
 from market_engine.events import SECOND_NS
+from market_engine.paper.kept_file import bring_back, keep_file
 from market_engine.paper.model import Fill
 from market_engine.paper.store import DeskStore
 from market_engine.paper.telemetry_store import TelemetryEpoch, TelemetryStore
@@ -32,6 +33,9 @@ LOOK_S: Final = 1.0
 """How often the ledger is looked at where nobody says that fills came."""
 SAVE_S: Final = 10.0
 """How often it is kept how far the telemetry has come, for a journal file that gets damaged."""
+SAVE_AT_LAST_S: Final = 2.0
+"""For so long this is tried at the end."""
+SAVE_AGAIN_S: Final = 0.1
 PAGE_FILLS: Final = 500
 _SYMBOL: Final = re.compile(r"[A-Za-z0-9._:/-]{1,24}")
 
@@ -178,6 +182,7 @@ class FillTelemetry:
     def _head(self, epoch: int) -> int:
         """How many were published in an epoch, as its file says; 0 where that is gone."""
         try:
+            bring_back(self._journal_dir)
             records = inspect(self._journal_dir)
         except FileNotFoundError:
             return 0
@@ -242,19 +247,32 @@ class FillTelemetry:
         if self._life.through_fill == self._cursor or self._publisher is None:
             return
         if at_once or now_s >= self._saved_s + SAVE_S:
-            self._life = msgspec.structs.replace(self._life, through_fill=self._cursor)
-            self._epochs.write(self._life)
-            self._saved_s = now_s
+            life = msgspec.structs.replace(self._life, through_fill=self._cursor)
+            self._epochs.write(life)
+            self._life, self._saved_s = life, now_s
 
     def _close(self) -> None:
-        """Keep how far we came before the publisher may delete its file."""
-        if self._publisher is None:
+        """Keep how far we came before the publisher deletes its file, or else keep the file."""
+        publisher = self._publisher
+        if publisher is None:
             return
-        try:
-            self._save(at_once=True)
-        except StorageError as error:
-            self._log.error("how far the telemetry came is not kept", reason=str(error))
-        self._publisher.close(self._close_s)
+        kept = None if self._save_at_last() else keep_file(self._journal_dir, publisher.epoch)
+        publisher.close(self._close_s)
+        if kept is not None:
+            bring_back(self._journal_dir)
+
+    def _save_at_last(self) -> bool:
+        deadline_s = time.monotonic() + SAVE_AT_LAST_S
+        while True:
+            try:
+                self._save(at_once=True)
+            except StorageError as error:
+                if time.monotonic() >= deadline_s:
+                    self._log.error("how far the telemetry came is not kept", reason=str(error))
+                    return False
+                time.sleep(SAVE_AGAIN_S)
+            else:
+                return True
 
 
 def fill_telemetry(database: Database, address: str, journal_dir: Path) -> FillTelemetry:

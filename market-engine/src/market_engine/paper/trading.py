@@ -16,6 +16,7 @@ import msgspec
 from market_engine.events import SECOND_NS, Quote, Trade
 from market_engine.paper.account import PortfolioAccount
 from market_engine.paper.figures import DeskFigures
+from market_engine.paper.gate import TradingGate
 from market_engine.paper.markets import SymbolMarket
 from market_engine.paper.matching import Ended, Match, Matcher, Step
 from market_engine.paper.model import (
@@ -63,6 +64,7 @@ class TradingPortfolio:
         markets: Mapping[str, SymbolMarket],
         numbers: Numbers,
         figures: DeskFigures,
+        gate: TradingGate,
     ) -> None:
         self.portfolio = portfolio
         self.accounts = {book: PortfolioAccount(portfolio) for book in BookName}
@@ -77,15 +79,13 @@ class TradingPortfolio:
         """The notional of all fills of each book."""
         self.snapshots = 0
         self._left: dict[BookName, dict[int, int]] = {book: {} for book in BookName}
-        self._markets = markets
-        self._numbers = numbers
-        self._figures = figures
+        self._markets, self._numbers, self._figures = markets, numbers, figures
         self._stale_ns = portfolio.model.stale_ms * 10**6
         self._snapshot_due_ns = 0
         self._day = portfolio.created_ns // DAY_NS
         self._is_day_kept = True
         self._matchers = {
-            book: Matcher(book, portfolio.model, self.accounts[book].position_nano, markets)
+            book: Matcher(book, portfolio.model, self.accounts[book].position_nano, markets, gate)
             for book in BookName
         }
 

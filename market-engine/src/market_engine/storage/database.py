@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from sqlalchemy import Connection, Table, make_url
+from sqlalchemy.engine.interfaces import DBAPICursor
 from sqlalchemy.exc import (
     ArgumentError,
     DataError,
@@ -50,6 +51,7 @@ class Database:
         self._writers = self._engine.execution_options(**{WRITES: True})
         self._turn = threading.Lock()
         self._writer: Connection | None = None
+        self._small: DBAPICursor | None = None  # of the writer, for small transactions
         self._sql: dict[tuple[Table, bool], str] = {}
         try:
             self._migrate()
@@ -110,11 +112,9 @@ class Database:
         """
         statements = [(self._statement(*into), values) for into, values in rows.items()]
         dialect = self._dialect
-        with self._turn, self._translating():
-            if self._writer is None:
-                self._writer = self._writers.connect()
+        with self._turn:
             try:
-                dialect.write(self._writer, statements)
+                dialect.write(self._small or self._open_small(), statements)
             except BaseException as error:
                 self._let_go()
                 if isinstance(error, dialect.row_errors):
@@ -149,8 +149,15 @@ class Database:
             self._sql[table, replace] = sql
         return sql
 
+    def _open_small(self) -> DBAPICursor:
+        with self._translating():
+            if self._writer is None:
+                self._writer = self._writers.connect()
+            self._small = self._writer.connection.cursor()
+            return self._small
+
     def _let_go(self) -> None:
-        writer, self._writer = self._writer, None
+        writer, self._writer, self._small = self._writer, None, None
         if writer is not None:
             writer.close()
 

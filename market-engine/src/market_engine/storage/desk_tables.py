@@ -126,6 +126,14 @@ trading_states = Table(
     Column("reason", Text, nullable=False),
 )
 
+desk_starts = Table(
+    "desk_starts",
+    metadata,
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("wall_ns", BigInteger, nullable=False),
+    Column("newest_ns", BigInteger, nullable=False),  # what the desk knew of the market's time
+)
+
 telemetry_epochs = Table(
     "telemetry_epochs",
     metadata,

@@ -15,6 +15,7 @@ from typing import Final
 import msgspec
 from sqlalchemy import URL, Connection, Engine, Table, create_engine, event
 from sqlalchemy.dialects import sqlite
+from sqlalchemy.engine.interfaces import DBAPICursor
 
 from market_engine.errors import StorageError
 
@@ -112,26 +113,23 @@ class SqliteDialect:
         return connection.exec_driver_sql(sql, list(rows)).rowcount
 
     @staticmethod
-    def write(connection: Connection, statements: Statements) -> None:
-        """All of them in one transaction, on the driver's own connection; raises ``driver_error``.
+    def write(cursor: DBAPICursor, statements: Statements) -> None:
+        """All of them in one transaction, by the driver's own cursor; raises ``driver_error``.
 
         A small transaction costs a third of what it does through SQLAlchemy.
         """
-        cursor = connection.connection.cursor()
+        if len(statements) == 1 and len(statements[0][1]) == 1:
+            cursor.execute(statements[0][0], statements[0][1][0])  # a transaction by itself
+            return
+        cursor.execute("BEGIN IMMEDIATE")
         try:
-            if len(statements) == 1 and len(statements[0][1]) == 1:
-                cursor.execute(statements[0][0], statements[0][1][0])  # a transaction by itself
-                return
-            cursor.execute("BEGIN IMMEDIATE")
             for sql, rows in statements:
                 cursor.executemany(sql, rows)
             cursor.execute("COMMIT")
         except BaseException:
-            if connection.connection.driver_connection.in_transaction:  # type: ignore[union-attr]
+            if cursor.connection.in_transaction:
                 cursor.execute("ROLLBACK")
             raise
-        finally:
-            cursor.close()
 
     def disk_use(self, connection: Connection) -> DiskUse:
         """The sizes now."""

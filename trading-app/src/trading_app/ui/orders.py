@@ -12,18 +12,22 @@ from typing import Final
 import streamlit as st
 
 from trading_app.market_look import is_old, shown, trouble
-from trading_app.paper_answers import Order
-from trading_app.paper_client import Done, PaperClient
-from trading_app.paper_formats import STATE_WORDS, order_words
+from trading_app.paper_answers import Order, Orders
+from trading_app.paper_client import LISTED_MAX, Done, PaperClient
+from trading_app.paper_formats import order_words
 from trading_app.paper_status import orders_status
-from trading_app.ui import orders_parts, orders_ticket, paper_shared
+from trading_app.ui import orders_parts, orders_switch, orders_ticket, paper_shared
 from trading_app.ui.browser import zone
 from trading_app.ui.components import answer_line, heading
 
 REDRAW_S: Final = 1.0
 OPEN_MAX: Final = 20
+"""Open orders on one page of them."""
+ENDED_MIN: Final = 20
+SCANNED: Final = (LISTED_MAX, 500, 500)
+"""The sizes of the questions for ended orders: more than can be open are asked for."""
 LIST_PX: Final = 236
-BY_HAND: Final = "by hand, on the page Orders"
+_BEFORE: Final = "paper-open-before"
 WHAT: Final = (
     "Here an order on paper is filled in, previewed and placed; below it stands what became of it. "
     "For that there has to be a portfolio."
@@ -36,7 +40,7 @@ def show(desk: PaperClient) -> None:
     answer = st.container()
     with st.container(horizontal=True, key="paper-bar", vertical_alignment="center"):
         name = paper_shared.choose(desk)
-        _switch(desk)
+        orders_switch.show(desk, name)
     with answer:
         _line(desk, name)
     if name is None:
@@ -62,61 +66,56 @@ def _orders(desk: PaperClient, name: str) -> None:
 @st.fragment(run_every=REDRAW_S)
 def _line(desk: PaperClient, name: str | None) -> None:
     portfolio = desk.portfolio(name) if name else None
-    status = orders_status(desk.trading_state(), portfolio, time.time())
-    st.html(answer_line(status, orders_parts.since(shown(desk.trading_state()), zone())))
+    status = orders_status(desk.trading_state(), portfolio, desk.portfolios(), time.time())
+    since = orders_parts.since(shown(desk.trading_state()), zone(), time.time())
+    st.html(answer_line(status, since))
+    orders_switch.trouble(desk)
     paper_shared.watch(desk)
-
-
-def _switch(desk: PaperClient) -> None:
-    """Draw the kill switch: each state one click away, to flatten two."""
-    with st.container(horizontal=True, key="kill-switch", vertical_alignment="center"):
-        for state, label in (("active", "Active"), ("reducing", "Reducing"), ("halted", "Halt")):
-            st.button(
-                label,
-                key=f"state-{state}",
-                help=f"From now on {STATE_WORDS[state]}",
-                on_click=_set_state,
-                args=(desk, state),
-            )
-        with st.popover("Flatten…"):
-            st.html(
-                '<div class="ta-empty">Cancels every open order and sells or buys back every '
-                "position at the market, in all portfolios. Then the desk is halted. "
-                "It cannot be taken back.</div>"
-            )
-            st.button(
-                "Flatten everything",
-                key="state-flatten",
-                on_click=_set_state,
-                args=(desk, "flatten"),
-            )
-
-
-def _set_state(desk: PaperClient, state: str) -> None:
-    answer = desk.set_state(state, "" if state == "active" else BY_HAND)
-    done = isinstance(answer, Done)
-    paper_shared.tell(f"{state.capitalize()}: {STATE_WORDS[state]}" if done else answer)
+    orders_switch.watch(desk)
 
 
 @st.fragment(run_every=REDRAW_S)
 def _open(desk: PaperClient, name: str) -> None:
     """Draw the open orders, each with the reason why it waits and a button to cancel it."""
-    answer = desk.orders(name, "open")
-    found = shown(answer)
+    before = st.session_state.setdefault(_BEFORE, {}).setdefault(name, [])
+    answer = desk.orders(name, "open", OPEN_MAX, before[-1] if before else None)
+    found, portfolio = shown(answer), shown(desk.portfolio(name))
     listed = found.orders if found else ()
+    if before and isinstance(answer, Orders) and not listed:
+        before.pop()  # what stood there has ended: one page back, at the next redraw
+    count = portfolio.open_orders if portfolio else len(listed)
     with st.container(border=True, key="panel-open", gap="xsmall"):
-        st.html(heading("open orders", orders_parts.count_note(len(listed), OPEN_MAX)))
+        note = orders_parts.count_note(count, OPEN_MAX * len(before), len(listed))
+        st.html(heading("open orders", note))
         if not listed:
             st.html(orders_parts.no_open(trouble(answer)))
         old = is_old(answer, time.time())
         for order in listed[:OPEN_MAX]:
             _row(desk, name, order, old=old)
+        _pages(before, listed)
+
+
+def _pages(before: list[int], listed: tuple[Order, ...]) -> None:
+    """Let the older ones be looked at; ``before`` has the end of each page up to this one."""
+    last = listed[-1].number if len(listed) >= OPEN_MAX else None
+    if not before and last is None:
+        return
+    with st.container(horizontal=True, key="open-pages"):
+        st.button("Newer", key="open-newer", disabled=not before, on_click=partial(_newer, before))
+        older = partial(before.append, last or 0)
+        st.button("Older", key="open-older", disabled=last is None, on_click=older)
+
+
+def _newer(before: list[int]) -> None:
+    if before:
+        before.pop()
 
 
 def _row(desk: PaperClient, name: str, order: Order, *, old: bool) -> None:
     key = order.number if order.number is not None else order.client_order_id
     with st.container(horizontal=True, key=f"open-{key}", vertical_alignment="center"):
-        st.html(orders_parts.open_order(order, zone(), old=old), width="stretch")
+        html = orders_parts.open_order(order, zone(), time.time(), old=old)
+        st.html(html, width="stretch")
         st.button("Cancel", key=f"cancel-{key}", on_click=partial(_cancel, desk, name, order))
 
 
@@ -131,20 +130,40 @@ def _cancel(desk: PaperClient, name: str, order: Order) -> None:
 @st.fragment(run_every=REDRAW_S)
 def _fills(desk: PaperClient, name: str) -> None:
     answer = desk.fills(name)
-    found = shown(answer)
+    found, now_s = shown(answer), time.time()
+    rows = found.fills if found else None
     with st.container(border=True, key="panel-fills", gap="xsmall"):
         st.html(heading("fills, and what justified each", "the neutral book"))
         with st.container(height=LIST_PX, border=False, key="list-fills"):
-            old = is_old(answer, time.time())
-            st.html(orders_parts.fills(found.fills if found else (), zone(), old=old))
+            old, why = is_old(answer, now_s), trouble(answer)
+            st.html(orders_parts.fills(rows, zone(), now_s, why, old=old))
 
 
 @st.fragment(run_every=REDRAW_S)
 def _ended(desk: PaperClient, name: str) -> None:
-    answer = desk.orders(name, "all")
-    found = shown(answer)
-    ended = [order for order in found.orders if order.is_final] if found else []
+    ended, why, old = _ended_orders(desk, name)
     with st.container(border=True, key="panel-ended", gap="xsmall"):
         st.html(heading("orders that ended or were denied"))
         with st.container(height=LIST_PX, border=False, key="list-ended"):
-            st.html(orders_parts.ended(ended, zone(), old=is_old(answer, time.time())))
+            st.html(orders_parts.ended(ended, zone(), time.time(), why, old=old))
+
+
+def _ended_orders(desk: PaperClient, name: str) -> tuple[list[Order] | None, str, bool]:
+    """Find the newest that ended, also where many open ones are newer; why not, and if it is old.
+
+    The desk lists all orders together, so it is asked further only while few ended ones were found.
+    """
+    ended: list[Order] | None = None
+    before: int | None = None
+    why, old = "", False
+    for limit in SCANNED:
+        answer = desk.orders(name, "all", limit, before)
+        found = shown(answer)
+        why, old = trouble(answer), is_old(answer, time.time())
+        if found is None:
+            break
+        ended = [*(ended or []), *(order for order in found.orders if order.is_final)]
+        before = found.orders[-1].number if len(found.orders) >= limit else None
+        if before is None or len(ended) >= ENDED_MIN:
+            break
+    return ended, why, old

@@ -16,6 +16,7 @@ from trading_app.order_ticket import Problem
 from trading_app.paper_answers import Preview
 from trading_app.paper_button import place
 from trading_app.paper_client import Done, PaperClient
+from trading_app.paper_formats import displayed_words
 from trading_app.paper_ticket import (
     TIMES_IN_FORCE,
     TYPES,
@@ -25,6 +26,7 @@ from trading_app.paper_ticket import (
     has_stop,
     order_body,
 )
+from trading_app.sidecar_client import Away
 from trading_app.ui import orders_parts, paper_shared
 from trading_app.ui.components import heading, problems
 
@@ -41,6 +43,8 @@ _FIELDS: Final[dict[str, object]] = {
     "reduce-only": False,
 }
 _KEPT: Final = "order-kept"
+PAGE: Final = "orders"
+"""Whose orders without an answer these are."""
 _FIRST: Final = "BTCUSDT"
 
 
@@ -59,7 +63,8 @@ def show(desk: PaperClient, name: str) -> None:
             on_click=_place,
             args=(desk, name),
         )
-        _without_answer()
+        with st.container():
+            _without_answer(desk)
 
 
 def _fields(desk: PaperClient) -> None:
@@ -157,7 +162,10 @@ def _previewed(desk: PaperClient, name: str) -> str:
     found = desk.preview(body)
     if isinstance(found, Preview):
         portfolio = shown(desk.portfolio(name))
-        return orders_parts.preview(found, portfolio.portfolio.currency if portfolio else "")
+        quoted = desk.quoted("feed", str(body["symbol"]))
+        displayed = displayed_words(body, None if isinstance(quoted, Away) else shown(quoted))
+        currency = portfolio.portfolio.currency if portfolio else ""
+        return orders_parts.preview(found, currency, displayed)
     why = found.message if isinstance(found, Refused) else found.reason
     return f'<div class="ta-empty">No preview: {escape(why)}</div>'
 
@@ -168,20 +176,19 @@ def _place(desk: PaperClient, name: str) -> None:
     if isinstance(body, list):
         paper_shared.tell(body)
         return
-    answer = place(desk, paper_shared.unanswered(), body)
+    answer = place(desk, paper_shared.unanswered(PAGE), body)
     if isinstance(answer, Done):
         order = answer.answer
         said = orders_parts.placed(order, is_new=answer.is_new)
         denied = order.state == "denied"
         paper_shared.tell(Refused("denied", said) if denied else said[:1].upper() + said[1:])
     else:
-        paper_shared.tell(answer)
+        paper_shared.tell(answer, paper_shared.ONE_ORDER)
 
 
-def _without_answer() -> None:
-    """Say that an order has no answer yet."""
-    if len(paper_shared.unanswered()):
-        st.html(
-            '<div class="ta-hint ta-warn">An order has no answer yet: place the same once more, '
-            "it stays one order.</div>"
-        )
+@st.fragment(run_every=REDRAW_S)
+def _without_answer(desk: PaperClient) -> None:
+    """Name the orders of this page that have no answer yet, until it is known what became."""
+    waiting, _ = paper_shared.settled(desk, PAGE)
+    for words in waiting:
+        st.html(f'<div class="ta-hint ta-warn" role="status">{escape(words)}.</div>')

@@ -14,14 +14,17 @@ import streamlit as st
 from trading_app.market_client import Failed, Refused
 from trading_app.market_look import shown, trouble
 from trading_app.order_ticket import Problem
-from trading_app.paper_button import MAIN, MAIN_BODY, Unanswered
+from trading_app.paper_button import MAIN, MAIN_BODY
 from trading_app.paper_client import Done, PaperClient
-from trading_app.paper_formats import amount
+from trading_app.paper_formats import amount, body_words, grouped, order_words, outcome
 from trading_app.paper_ticket import CURRENCIES, portfolio_body
+from trading_app.paper_unanswered import Settled, Unanswered, Waiting
 from trading_app.sidecar_client import Away
 from trading_app.ui import shared
 from trading_app.ui.components import problems
 
+_YES: Final = ":material/check:"
+_NO: Final = ":material/block:"
 _SHEET: Final = Path(__file__).with_name("paper.css")
 PICKED: Final = "paper-portfolio"
 _KEPT: Final = "paper-portfolio-kept"
@@ -29,6 +32,8 @@ _DRAWN: Final = "paper-portfolios-drawn"
 _TOLD: Final = "paper-told"
 _PROBLEMS: Final = "paper-problems"
 _UNANSWERED: Final = "paper-unanswered"
+ONE_ORDER: Final = "The same once more is the same order"
+LOOK_FIRST: Final = "Look below before you try it again"
 
 
 def client() -> PaperClient:
@@ -46,10 +51,27 @@ def sheet() -> None:
     st.html(f"<style>{_SHEET.read_text(encoding='utf-8')}</style>")
 
 
-def unanswered() -> Unanswered:
-    """Give this session's orders without an answer."""
-    found: Unanswered = st.session_state.setdefault(_UNANSWERED, Unanswered())
+def unanswered(page: str) -> Unanswered:
+    """Give this session's orders without an answer that were sent from a page."""
+    found: Unanswered = st.session_state.setdefault(f"{_UNANSWERED}-{page}", Unanswered())
     return found
+
+
+def settled(desk: PaperClient, page: str) -> tuple[list[str], Settled]:
+    """Ask for a page's orders without an answer, and name those that still have none."""
+    orders = unanswered(page)
+    found = orders.settle(desk)
+    for order in found.taken:
+        st.toast(f"Taken after all: {order_words(order)}: {outcome(order)}", icon=_YES)
+    for each in found.never_came:
+        st.toast(f"Not taken, it never came: {body_words(each.body)}", icon=_NO)
+    return [_no_answer(each) for each in orders.waiting()], found
+
+
+def _no_answer(each: Waiting) -> str:
+    known = "the desk does not know it so far" if each.unknown_s is not None else "it is asked for"
+    what = body_words(each.body)
+    return f"{what}: no answer yet, {known}. The same once more stays one order"
 
 
 def names(desk: PaperClient) -> tuple[str, ...] | None:
@@ -130,31 +152,31 @@ def _make(desk: PaperClient) -> None:
         form[_PROBLEMS] = [Problem("portfolio", f"was not made: {why}")]
 
 
-def tell(answer: object) -> None:
-    """Leave what a click came to for the run that follows."""
-    st.session_state[_TOLD] = answer
+def tell(answer: object, again: str = LOOK_FIRST) -> None:
+    """Leave what a click came to for the run that follows; ``again``: if that is not known."""
+    st.session_state[_TOLD] = answer, again
 
 
 def tell_answer() -> None:
     """Say once, in a toast, what the last click came to."""
-    answer = st.session_state.pop(_TOLD, None)
+    answer, again = st.session_state.pop(_TOLD, (None, ""))
     if answer:
-        text, icon = told(answer)
+        text, icon = told(answer, again)
         st.toast(text, icon=icon)
 
 
-def told(answer: object) -> tuple[str, str]:
+def told(answer: object, again: str = LOOK_FIRST) -> tuple[str, str]:
     """Put an answer in words, with its icon."""
     if isinstance(answer, Refused):
-        return f"Not done: {answer.message}", ":material/block:"
+        return f"Not done: {grouped(answer.message)}", _NO
     if isinstance(answer, Failed):
         known = f"No answer, so it is not known whether it was done: {answer.reason}"
-        return f"{known}. The same once more is the same order", ":material/help:"
+        return f"{known}. {again}", ":material/help:"
     if isinstance(answer, Away):
-        return f"Not done: {answer.reason}", ":material/block:"
+        return f"Not done: {answer.reason}", _NO
     if isinstance(answer, list):
         return "Not sent: " + "; ".join(map(_said, answer)), ":material/error:"
-    return str(answer), ":material/check:"
+    return str(answer), _YES
 
 
 def _said(problem: object) -> str:

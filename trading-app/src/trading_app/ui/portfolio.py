@@ -102,7 +102,7 @@ def _curve(desk: PaperClient, name: str, window: str) -> None:
         curve = portfolio_charts.curve(found, now)
         unit = now.portfolio.currency if now else ""
         st.html(heading(f"equity, {WINDOWS[window]}", f"in {unit}" if unit else ""))
-        if len(curve.points) < 2:
+        if sum(point.equity is not None for point in curve.points) < 2:
             st.html(portfolio_parts.empty_curve(trouble(answer)))
             return
         style = portfolio_charts.Look(theme())
@@ -123,7 +123,9 @@ def _performance(desk: PaperClient, name: str) -> None:
         st.html(portfolio_parts.performance(found, trouble(answer), old=old))
     with st.container(border=True, key="panel-symbols", gap="xsmall"):
         st.html(heading("profit by symbol"))
-        st.html(portfolio_parts.by_symbol(found.by_symbol if found else (), old=old))
+        st.html(
+            portfolio_parts.by_symbol(found.by_symbol if found else None, trouble(answer), old=old)
+        )
 
 
 @st.fragment(run_every=REDRAW_S)
@@ -133,7 +135,7 @@ def _positions(desk: PaperClient, name: str) -> None:
     with st.container(border=True, key="panel-positions", gap="xsmall"):
         st.html(heading("positions", portfolio_parts.positions_note(found)))
         old = is_old(answer, time.time())
-        st.html(portfolio_parts.positions(found, old=old))
+        st.html(portfolio_parts.positions(found, trouble(answer), old=old))
 
 
 @st.fragment(run_every=REDRAW_S)
@@ -143,4 +145,4 @@ def _books(desk: PaperClient, name: str) -> None:
     with st.container(border=True, key="panel-books", gap="xsmall"):
         st.html(heading("three books, the same orders"))
         old = is_old(answer, time.time())
-        st.html(portfolio_parts.books(found.books if found else (), old=old))
+        st.html(portfolio_parts.books(found.books if found else None, trouble(answer), old=old))

@@ -18,7 +18,7 @@ from typing import Any, Final, Literal
 import altair as alt
 
 from trading_app import palette
-from trading_app.formats import clock, utc
+from trading_app.formats import UNKNOWN, moment, utc
 from trading_app.paper_answers import EquityHistory, PortfolioNow
 from trading_app.paper_formats import money
 from trading_app.ui.chart import ceiling
@@ -27,7 +27,14 @@ Spec = dict[str, Any]
 EQUITY_PX: Final = 220
 DRAWDOWN_PX: Final = 80
 POINTS_MAX: Final = 600
+_KEPT_OF_EACH: Final = 4
+GAP_MS: Final = 180_000
+"""Snapshots are a minute apart: so long without one, nobody knows what was."""
+WHOLE_MAX: Final = 1_000
+"""With more than so many the engine may have left some out: then they are further apart."""
 TICKS: Final = 4
+STEPS: Final = 8
+"""In how many steps an axis grows: many, so that the line fills it."""
 TIMES: Final = {
     "milliseconds": "%H:%M:%S",
     "seconds": "%H:%M:%S",
@@ -47,11 +54,14 @@ _PADDING: Final = {"left": 0, "right": 12, "top": 6, "bottom": 2}
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """The equity at a moment, and how far it stood below its peak: a fraction, 0 or less."""
+    """The equity at a moment, and how far it stood below its peak: a fraction, 0 or less.
+
+    None is not known: there the line breaks.
+    """
 
     at_ms: int
-    equity: Decimal
-    drawdown: float
+    equity: Decimal | None
+    drawdown: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,38 +84,57 @@ class Look:
 
 
 def curve(history: EquityHistory | None, now: PortfolioNow | None) -> Curve:
-    """Take the snapshots whose equity is known, and the moment itself; at most so many."""
+    """Take the snapshots and the moment itself, at most so many; unknown where there are none."""
     snapshots = history.snapshots if history else ()
-    found = [
-        Point(each.at_ms, each.equity, min(0.0, each.drawdown or 0.0))
-        for each in snapshots
-        if each.equity is not None
-    ]
-    if (
-        now
-        and now.equity is not None
-        and now.now_ms
-        and (not found or now.now_ms > found[-1].at_ms)
-    ):
+    found = [Point(each.at_ms, each.equity, each.drawdown) for each in snapshots]
+    if now and now.now_ms and (not found or now.now_ms > found[-1].at_ms):
         found.append(Point(now.now_ms, now.equity, _below(now.equity, now.peak)))
-    return Curve(_thinned(found), now.portfolio.balance if now else None)
+    return Curve(_thinned(_with_gaps(found)), now.portfolio.balance if now else None)
 
 
-def _below(equity: Decimal, peak: Decimal | None) -> float:
-    return min(0.0, float(equity / peak) - 1) if peak else 0.0
+def _below(equity: Decimal | None, peak: Decimal | None) -> float | None:
+    return min(0.0, float(equity / peak) - 1) if equity is not None and peak else None
+
+
+def _with_gaps(points: Sequence[Point]) -> Sequence[Point]:
+    """Put what is not known between points that are too far apart: nobody looked there."""
+    most_ms = GAP_MS
+    if len(points) > WHOLE_MAX:
+        apart = sorted(after.at_ms - before.at_ms for before, after in pairwise(points))
+        most_ms = max(GAP_MS, 4 * apart[len(apart) * 19 // 20])
+    found: list[Point] = []
+    for point in points:
+        if found and point.at_ms - found[-1].at_ms > most_ms:
+            found.append(Point(found[-1].at_ms + 1, None, None))
+        found.append(point)
+    return found
 
 
 def _thinned(points: Sequence[Point]) -> Sequence[Point]:
-    """Leave out every so many, never the last."""
-    step = math.ceil(len(points) / POINTS_MAX) or 1
-    return [point for place, point in enumerate(reversed(points)) if place % step == 0][::-1]
+    """Of each so many keep the extremes and what breaks the line, and of all the ends."""
+    if len(points) <= POINTS_MAX:
+        return points
+    size = math.ceil(len(points) / ((POINTS_MAX - 2) // _KEPT_OF_EACH))
+    kept = {0, len(points) - 1}
+    for start in range(0, len(points), size):
+        kept |= _telling(points, range(start, min(start + size, len(points))))
+    return [points[place] for place in sorted(kept)]
+
+
+def _telling(points: Sequence[Point], places: range) -> set[int]:
+    """Find the lowest, the highest and the deepest of some places, and the first unknown one."""
+    equities = [(float(e), n) for n in places if (e := points[n].equity) is not None]
+    depths = [(depth, n) for n in places if (depth := points[n].drawdown) is not None]
+    unknown = [n for n in places if points[n].equity is None][:1]
+    found = {min(equities)[1], max(equities)[1]} if equities else set()
+    return found | ({min(depths)[1]} if depths else set()) | set(unknown)
 
 
 def limits(values: Sequence[float]) -> tuple[float, float]:
     """Find the ends of an axis that holds the values: multiples of a 1-2-5 step."""
     low, high = min(values), max(values)
-    spread = max(high - low, abs(high) * 1e-4, 1e-6)
-    exact = spread / TICKS
+    spread = max(high - low, abs(high) * 1e-6, 1e-6)
+    exact = spread / STEPS
     power = 10.0 ** math.floor(math.log10(exact))
     step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= exact)
     return math.floor(low / step) * step, math.ceil(high / step) * step
@@ -113,8 +142,9 @@ def limits(values: Sequence[float]) -> tuple[float, float]:
 
 def equity_chart(look: Look, shown: Curve, zone: tzinfo) -> Spec:
     """Draw the equity, and as a dashed line what the portfolio began with."""
-    values = [float(point.equity) for point in shown.points]
-    low, high = limits([*values, *([float(shown.start)] if shown.start is not None else [])])
+    values: list[float | None] = [_number(point.equity) for point in shown.points]
+    known = [value for value in (*values, _number(shown.start)) if value is not None]
+    low, high = limits(known)
     first_ms, last_ms = shown.points[0].at_ms, shown.points[-1].at_ms
     start = low if shown.start is None else float(shown.start)
     data = {
@@ -128,22 +158,32 @@ def equity_chart(look: Look, shown: Curve, zone: tzinfo) -> Spec:
 
 def drawdown_chart(look: Look, shown: Curve) -> Spec:
     """Draw how far equity stood below its peak, in %."""
-    rows = [{"t": point.at_ms, "v": 100 * point.drawdown} for point in shown.points]
-    most = ceiling(max(-row["v"] for row in rows), least=0.01)
+    rows = [{"t": point.at_ms, "v": _percent(point.drawdown)} for point in shown.points]
+    depths = [-100 * point.drawdown for point in shown.points if point.drawdown is not None]
+    most = ceiling(max(depths, default=0.0), least=0.01)
     corners = [{"t": rows[0]["t"], "v": -most}, {"t": rows[-1]["t"], "v": 0.0}]
     return _drawdown(look) | {"datasets": {"area": rows, "corners": corners}}
 
 
+def _number(value: Decimal | None) -> float | None:
+    return None if value is None else float(value)
+
+
+def _percent(fraction: float | None) -> float | None:
+    return None if fraction is None else 100 * fraction
+
+
 def _tips(points: Sequence[Point], zone: tzinfo) -> list[Spec]:
     """Answer the mouse from each point to the next."""
+    now_s = points[-1].at_ms / 1000
     return [
         {
             "t": before.at_ms,
             "t2": after.at_ms,
-            "time": clock(after.at_ms / 1000, zone),
+            "time": moment(after.at_ms / 1000, zone, now_s),
             "utc": utc(after.at_ms / 1000),
             "equity": money(after.equity),
-            "below": f"{abs(100 * after.drawdown):.2f} %",
+            "below": UNKNOWN if after.drawdown is None else f"{abs(100 * after.drawdown):.2f} %",
         }
         for before, after in pairwise(points)
     ]

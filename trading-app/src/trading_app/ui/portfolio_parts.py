@@ -14,13 +14,11 @@ from trading_app.formats import UNKNOWN, age, number, plural
 from trading_app.market_formats import exact, percent, places
 from trading_app.paper_answers import Book, Performance, PortfolioNow, Position, SymbolProfit
 from trading_app.paper_formats import amount, css_of, days_words, exactly, money, profit, ratio
+from trading_app.paper_undefined import undefined
 from trading_app.ui.components import tile
 from trading_app.ui.portfolio_charts import Curve
 
 UNPRICED: Final = "Not known: no price has come for it yet"
-TOO_SHORT: Final = "Not defined yet: it takes the returns of at least two days"
-NO_TRIPS: Final = "Not defined: no round trip, from flat to flat, has ended yet"
-NO_LOSS: Final = "Not defined: no round trip has ended with a loss"
 BOOKS: Final = (
     "The same orders, filled in three ways: <b>optimistic</b> fills all at a touch of the limit, "
     "<b>neutral</b> no more than was displayed or printed (it is the account), "
@@ -95,13 +93,15 @@ def empty_curve(why: str) -> str:
 
 
 def curve_note(shown: Curve) -> str:
-    """Put both charts in words."""
-    first, last = shown.points[0], shown.points[-1]
-    deepest = min(point.drawdown for point in shown.points)
-    change = profit(last.equity - first.equity)
+    """Put both charts in words; the drawdown between the points is in the performance alone."""
+    known = [point.equity for point in shown.points if point.equity is not None]
+    depths = [point.drawdown for point in shown.points if point.drawdown is not None]
+    below = f"{number(abs(100 * min(depths)), 2)} %" if depths else UNKNOWN
+    last = f"{money(known[-1])} now" if shown.points[-1].equity is not None else "not known now"
+    gap = "; not known where the line breaks" if len(known) < len(shown.points) else ""
     return (
-        f'<div class="ta-note">{money(last.equity)} now, {change} in this window; '
-        f"at most {number(abs(100 * deepest), 2)} % below the peak</div>"
+        f'<div class="ta-note">{last}, {profit(known[-1] - known[0])} in this window; '
+        f"at most {below} below the peak at the points shown{gap}</div>"
     )
 
 
@@ -111,9 +111,16 @@ def positions_note(now: PortfolioNow | None) -> str:
     return plural(len(held), "position") if held else ""
 
 
-def positions(now: PortfolioNow | None, *, old: bool) -> str:
+def not_known(why: str) -> str:
+    """Say that something is not known, which is not nothing."""
+    return f'<div class="ta-empty">Not known: {escape(why or "it is being asked for")}.</div>'
+
+
+def positions(now: PortfolioNow | None, why: str, *, old: bool) -> str:
     """List what is held, and what was: quantity, prices, value, profit."""
-    if now is None or not now.positions:
+    if now is None:
+        return not_known(why)
+    if not now.positions:
         return (
             '<div class="ta-empty">What you hold appears here: how much, at which price, and what '
             "it is worth. Nothing is held: the page Orders, or Buy on the page Trade.</div>"
@@ -170,8 +177,10 @@ def _profit(value: Decimal | None) -> str:
     return f'<td class="ta-num {css_of(value)}" title="{hover}">{profit(value)}</td>'
 
 
-def by_symbol(found: Sequence[SymbolProfit], *, old: bool) -> str:
+def by_symbol(found: Sequence[SymbolProfit] | None, why: str, *, old: bool) -> str:
     """List what each symbol has brought; net is realised and unrealised less fees."""
+    if found is None:
+        return not_known(why)
     if not found:
         return '<div class="ta-empty">What each symbol has brought, from the first fill on.</div>'
     rows = "".join(_symbol(each) for each in found)
@@ -202,36 +211,43 @@ def performance_note(found: Performance | None) -> str:
 def performance(found: Performance | None, why: str, *, old: bool) -> str:
     """Show the performance figures; one that is not defined says why on hover."""
     if found is None:
-        return f'<div class="ta-empty">Not known: {escape(why or "it is being asked for")}.</div>'
+        return not_known(why)
     trips = f"{found.wins} won, {found.losses} lost, {found.breakevens} even"
     facts = (
-        ("total return", percent(found.total_return, 2), UNPRICED),
-        ("a year (CAGR)", percent(found.cagr, 1), TOO_SHORT),
-        ("volatility", _percent(found.volatility), TOO_SHORT),
-        ("Sharpe", ratio(found.sharpe), TOO_SHORT),
-        ("Sortino", ratio(found.sortino), f"{TOO_SHORT}, and one of them below 0"),
-        ("max drawdown", percent(found.max_drawdown, 2), UNPRICED),
-        ("Calmar", ratio(found.calmar), f"{TOO_SHORT}, and a drawdown"),
-        ("round trips", number(found.round_trips), trips),
-        ("win rate", _percent(found.win_rate), NO_TRIPS),
-        ("profit factor", ratio(found.profit_factor), NO_LOSS if found.wins else NO_TRIPS),
-        ("expectancy", profit(found.expectancy), NO_TRIPS),
+        ("total return", "total_return", percent(found.total_return, 2)),
+        ("a year (CAGR)", "cagr", percent(found.cagr, 1)),
+        ("volatility", "volatility", _percent(found.volatility)),
+        ("Sharpe", "sharpe", ratio(found.sharpe)),
+        ("Sortino", "sortino", ratio(found.sortino)),
+        ("max drawdown", "max_drawdown", percent(found.max_drawdown, 2)),
+        ("Calmar", "calmar", ratio(found.calmar)),
+        ("round trips", "round_trips", number(found.round_trips)),
+        ("win rate", "win_rate", _percent(found.win_rate)),
+        ("profit factor", "profit_factor", ratio(found.profit_factor)),
+        ("expectancy", "expectancy", profit(found.expectancy)),
     )
     rows = "".join(
-        f'<dt>{name}</dt><dd title="{why if text == UNKNOWN or name == "round trips" else ""}">'
-        f"{text}</dd>"
-        for name, text, why in facts
+        f'<dt>{name}</dt><dd title="{escape(_hover(found, figure, text, trips))}">{text}</dd>'
+        for name, figure, text in facts
     )
     css = " ta-old" if old else ""
     return f'<div class="{css}"><dl class="ta-facts ta-performance">{rows}</dl></div>'
+
+
+def _hover(found: Performance, figure: str, text: str, trips: str) -> str:
+    if figure == "round_trips":
+        return trips
+    return undefined(found, figure) if text == UNKNOWN else ""
 
 
 def _percent(fraction: float | None) -> str:
     return UNKNOWN if fraction is None else f"{number(100 * fraction, 1)} %"
 
 
-def books(found: Sequence[Book], *, old: bool) -> str:
+def books(found: Sequence[Book] | None, why: str, *, old: bool) -> str:
     """Show the three books side by side, and what they mean."""
+    if found is None:
+        return not_known(why)
     if not found:
         return f'<div class="ta-empty">{BOOKS}</div>'
     heads = "".join(f'<th scope="col" class="ta-num">{escape(each.book)}</th>' for each in found)

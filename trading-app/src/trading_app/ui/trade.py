@@ -116,7 +116,7 @@ def _tell_answer(desk: Desk) -> None:
     answer = st.session_state.pop("answer", None)
     if isinstance(answer, OwnEvent):
         st.toast(
-            _sentence(answer, desk),
+            _sentence(answer, desk) + trade_desk.published_note(),
             icon=":material/check:" if answer.seq else ":material/block:",
         )
     elif answer:

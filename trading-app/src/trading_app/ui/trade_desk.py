@@ -18,7 +18,7 @@ from trading_app.order_ticket import Problem
 from trading_app.paper_answers import Order
 from trading_app.paper_button import MAIN, MAIN_BODY, Lost, Pressed, press, way
 from trading_app.paper_client import Done, PaperClient
-from trading_app.paper_formats import amount, order_words, outcome
+from trading_app.paper_formats import amount, grouped, order_words, outcome
 from trading_app.paper_ticket import market_body
 from trading_app.sidecar_client import Away
 from trading_app.ui import paper_shared
@@ -26,6 +26,9 @@ from trading_app.ui import paper_shared
 REDRAW_S: Final = 1.0
 _LAST: Final = "paper-last"
 _PRESSED: Final = "paper-pressed"
+_WITHOUT: Final = "paper-without-desk"
+PAGE: Final = "trade"
+"""Whose orders without an answer these are."""
 
 
 @st.fragment(run_every=REDRAW_S)
@@ -33,7 +36,7 @@ def line(client: PaperClient, no_symbol: str) -> None:
     """Say where trades go, and follow this session's last order there."""
     found = way(client, _symbol(no_symbol), st.session_state.get("price"))
     css = " ta-warn" if found.problem else ""
-    said = f"{escape(found.words)}{_waiting()}{_last(client)}"
+    said = f"{escape(found.words)}{_waiting(client)}{_last(client)}"
     st.html(f'<div class="ta-note ta-way-line{css}">{said}</div>')
 
 
@@ -42,11 +45,12 @@ def _symbol(no_symbol: str) -> str | None:
     return None if symbol == no_symbol else symbol
 
 
-def _waiting() -> str:
-    """Say that an order has no answer yet: the same is not published, wherever others go."""
-    if not len(paper_shared.unanswered()):
-        return ""
-    return "<br>An order has no answer yet: press the same once more, it stays one order"
+def _waiting(client: PaperClient) -> str:
+    """Name the orders without an answer: the same is not published, wherever others go."""
+    waiting, settled = paper_shared.settled(client, PAGE)
+    if settled.taken:
+        st.session_state[_LAST] = settled.taken[-1]
+    return "".join(f"<br>{escape(words)}" for words in waiting)
 
 
 def _last(client: PaperClient) -> str:
@@ -67,8 +71,9 @@ def trade(
 
     What became of it is left for the toast of the run that follows.
     """
-    unanswered = paper_shared.unanswered()
+    unanswered = paper_shared.unanswered(PAGE)
     pressed_s = unanswered.clock()
+    st.session_state.pop(_WITHOUT, None)
     found = way(client, symbol, price)
     if symbol is None or qty is None:
         return None
@@ -76,19 +81,27 @@ def trade(
         body = market_body(symbol, side, qty, MAIN)
         tried = isinstance(body, dict) and unanswered.may_be_taken(body, pressed_s)
         if price is not None or not tried:  # what may be an order already is never published
+            st.session_state[_WITHOUT] = found.problem
             return None
     answer = press(client, unanswered, symbol, side, qty, pressed_s)
     if isinstance(answer, list):
         return answer
-    if isinstance(
-        answer.answer, Away
-    ):  # it reached nobody, so it is safe to publish it: no earlier try did
+    if isinstance(answer.answer, Away) and client.is_gone:
+        # it reached nobody, so it is safe to publish it: no earlier try did
+        st.session_state[_WITHOUT] = True
         return None
     if isinstance(answer.answer, Done):
         st.session_state[_LAST] = answer.answer.answer
     what = f"{side.capitalize()} {quantity(qty)} {symbol}"
     st.session_state[_PRESSED] = (what, answer)
     return []
+
+
+def published_note() -> str:
+    """Say what a trade lacks that was published because the desk was not there; "" if it was."""
+    if not st.session_state.pop(_WITHOUT, False):
+        return ""
+    return " · the paper desk was not there: no risk check, and not in its ledger"
 
 
 def tell_answer() -> None:
@@ -115,7 +128,7 @@ def sentence(what: str, pressed: Pressed) -> tuple[str, str]:
         unknown = f"{what}: no answer, so it is not known whether it was taken ({answer.reason})"
         return f"{unknown}. Press again: it stays one order", ":material/help:"
     reason = answer.message if isinstance(answer, Refused) else answer.reason
-    return f"{made}{what}: **not** taken: {reason}", ":material/block:"
+    return f"{made}{what}: **not** taken: {grouped(reason)}", ":material/block:"
 
 
 def _balance() -> str:

@@ -25,6 +25,7 @@ def downgrade() -> None:
     """Drop them, with all that is in them."""
     for table in (
         "telemetry_epochs",
+        "desk_starts",
         "trading_states",
         "portfolio_snapshots",
         "positions",
@@ -166,6 +167,13 @@ def _make_states() -> None:
         sa.Column("at_ns", sa.BigInteger(), nullable=False),
         sa.Column("reason", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("number", name="pk_trading_states"),
+    )
+    op.create_table(
+        "desk_starts",
+        sa.Column("number", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("wall_ns", sa.BigInteger(), nullable=False),
+        sa.Column("newest_ns", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("number", name="pk_desk_starts"),
     )
     op.create_table(
         "telemetry_epochs",
