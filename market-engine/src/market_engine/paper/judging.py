@@ -6,6 +6,7 @@ Reads the markets and a portfolio under the desk's lock; keeps nothing but when 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 
 from market_engine.events import SECOND_NS
 from market_engine.paper.flatten import open_orders
@@ -16,6 +17,8 @@ from market_engine.paper.reasons import Why
 from market_engine.paper.risk import RiskView, check, currency_of
 from market_engine.paper.silence import Silence
 from market_engine.paper.trading import TradingPortfolio
+
+_EVERY_BOOK: Final = tuple(BookName)
 
 
 class Judge:
@@ -65,7 +68,7 @@ class Judge:
             verdict.collar_nano,
             detail=verdict.detail if is_denied else "",
             closed_ns=now_ns if is_denied else None,
-            open_books=() if is_denied else tuple(BookName),
+            open_books=() if is_denied else _EVERY_BOOK,
         )
 
     def since_tick_s(self, symbol: str, wall_ns: int) -> float | None:

@@ -7,6 +7,7 @@ Pure: it sees a portfolio as of a moment and changes nothing. The checks run in 
 from __future__ import annotations
 
 from decimal import Decimal
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -82,6 +83,7 @@ def preview(order: NewOrder, view: RiskView) -> Preview:
     return Preview(price_nano, notional, charge, cash_after, after_nano, verdict)
 
 
+@lru_cache(maxsize=4_096)
 def currency_of(symbol: str, kind: str) -> str | None:
     """What a symbol is priced in: equities in USD, crypto in what its name ends with; or None."""
     if kind == "equity":

@@ -76,21 +76,32 @@ def holds(order: NewOrder, view: RiskView, price_nano: int | None) -> Holds:
     """One pass over the open orders: as at worst, those that are reduce-only were filled first."""
     closable: dict[tuple[str, str], int] = {}
     same_side_nano = buys = sells = 0
-    for each in sorted(view.open_orders, key=_goes_second):
+    open_orders = view.open_orders
+    if any(each.asked.reduce_only for each in open_orders):
+        open_orders = sorted(open_orders, key=_goes_second)
+    for each in open_orders:
         asked = each.asked
+        key = asked.symbol, asked.side
         left_nano = asked.qty_nano - each.filled_nano
-        is_same = asked.symbol == order.symbol
-        increase_nano = _close(closable, view.account, asked, left_nano)
+        can_nano = closable.get(key)
+        if can_nano is None:
+            can_nano = closable_nano(view.account, asked)
+        closed_nano = left_nano if left_nano < can_nano else can_nano
+        closable[key] = can_nano - closed_nano
+        increase_nano = left_nano - closed_nano
         if asked.reduce_only:
-            left_nano, increase_nano = left_nano - increase_nano, 0
+            left_nano, increase_nano = closed_nano, 0
+        is_same = asked.symbol == order.symbol
         if is_same and asked.side == order.side:
             same_side_nano += left_nano
         if increase_nano:
-            worth = increase_nano * _open_price_nano(each, view, price_nano if is_same else None)
+            worst_nano = asked.limit_nano
+            if worst_nano is None:
+                worst_nano = _open_price_nano(each, view, price_nano if is_same else None)
             if asked.side == "buy":
-                buys += worth
+                buys += increase_nano * worst_nano
             else:
-                sells += worth
+                sells += increase_nano * worst_nano
     still_nano = closable.get((order.symbol, order.side), closable_nano(view.account, order))
     increase_nano = max(0, order.qty_nano - still_nano)
     if order.reduce_only:
@@ -114,19 +125,6 @@ def _goes_second(order: Order) -> bool:
     return not order.asked.reduce_only
 
 
-def _close(
-    closable: dict[tuple[str, str], int], account: PortfolioAccount, asked: NewOrder, qty_nano: int
-) -> int:
-    """Use up what an order on this side can close; what is left of the quantity increases."""
-    key = asked.symbol, asked.side
-    left_nano = closable.get(key)
-    if left_nano is None:
-        left_nano = closable_nano(account, asked)
-    closed_nano = min(left_nano, qty_nano)
-    closable[key] = left_nano - closed_nano
-    return qty_nano - closed_nano
-
-
 def closable_nano(account: PortfolioAccount, asked: NewOrder) -> int:
     """The position on the other side of an order."""
     position_nano = account.position_nano(asked.symbol)
@@ -134,12 +132,12 @@ def closable_nano(account: PortfolioAccount, asked: NewOrder) -> int:
 
 
 def _open_price_nano(order: Order, view: RiskView, price_nano: int | None) -> int:
-    """The worst price of an open order; without any bound, the newest that is known, else 0."""
+    """The worst price of one without a limit; without any bound, the newest known, else 0."""
     asked = order.asked
     if asked.side == "buy":
-        bounds = (asked.limit_nano, order.collar_nano, asked.stop_nano, price_nano)
+        bounds = (order.collar_nano, asked.stop_nano, price_nano)
     else:
-        bounds = (asked.limit_nano, asked.stop_nano, price_nano, order.collar_nano)
+        bounds = (asked.stop_nano, price_nano, order.collar_nano)
     for bound in bounds:
         if bound is not None:
             return bound

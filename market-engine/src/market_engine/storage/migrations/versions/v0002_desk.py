@@ -76,10 +76,6 @@ def _make_orders() -> None:
         ),
         sqlite_with_rowid=False,
     )
-    is_open = sa.text("open_books != ''")
-    op.create_index(
-        "ix_orders_open", "orders", ["number"], sqlite_where=is_open, postgresql_where=is_open
-    )
 
 
 def _make_fills() -> None:
