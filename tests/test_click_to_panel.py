@@ -151,7 +151,7 @@ def a_lively_desk(apps):
         side = "buy" if (number * 7) % 5 < 3 else "sell"
         symbol, price = (("BTCUSDT", 64_120.5), ("ETHUSDT", 3_120.25))[number % 2]
         bot.publish(side, (number % 9 + 1) / 4, symbol=symbol, price=price + number % 13)
-        time.sleep(0.03)
+        time.sleep(0.01)
     yield apps
     for bot in bots:
         bot.close()
@@ -175,6 +175,7 @@ def test_the_page_is_whole_at_every_size_and_in_both_themes(a_lively_desk, new_p
         page.mouse.move(0, 0)
         page.wait_for_timeout(1_500)
         take_picture(page, name)
+        page.close()  # else it goes on being drawn, and slows the others
 
 
 def test_the_delivery_page_accounts_for_every_trade_at_every_size(a_lively_desk, new_page):
@@ -195,3 +196,4 @@ def test_the_delivery_page_accounts_for_every_trade_at_every_size(a_lively_desk,
         page.mouse.move(0, 0)
         page.wait_for_timeout(1_500)
         take_picture(page, name.replace("trade", "delivery"))
+        page.close()

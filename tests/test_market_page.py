@@ -259,6 +259,7 @@ def test_the_page_is_whole_at_every_size_and_in_both_themes(market, new_page):
         is_whole(page, name)
         if PICTURES:
             page.screenshot(path=Path(PICTURES) / f"{name}.png")
+        page.close()  # else it goes on being drawn, and slows the others
     assert errors == []
 
 

@@ -170,6 +170,7 @@ def test_both_pages_are_whole_at_every_size_and_in_both_themes(paper, new_page):
             if PICTURES:
                 picture = Path(PICTURES) / f"{name.lower()}-{look}.png"
                 page.screenshot(path=picture, full_page=width < 640)
+        page.close()  # else it goes on being drawn, and slows the others
     assert errors == []
 
 
