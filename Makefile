@@ -69,11 +69,10 @@ reset-state: install ## delete .state (your totals), after asking
 
 ## prove
 
-.PHONY: test test-alone chaos check format screenshots
-test: install ## every test (ARGS="-k burst" for some), a file at a time on each of two workers
-	@$(PYTEST) -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
-test-alone: install ## install and test each project on its own, in a new environment
-	@sh tools/test_alone.sh
+.PHONY: test chaos check format screenshots
+test: install ## every test: each project's in an environment of its own, then the whole's (ARGS="-k burst": some, in .venv)
+	$(if $(ARGS),,@sh tools/test_alone.sh)
+	@$(PYTEST) -n 2 --dist loadfile --no-loadscope-reorder $(or $(ARGS),tests)
 chaos: install ## kill every part at any moment while an oracle counts along (KILLS=1000 SEED=7)
 	@cd tools && ../$(BIN)/python -m chaos $(if $(KILLS),--kills $(KILLS)) $(if $(SEED),--seed $(SEED)) $(ARGS)
 check: install ## lint, format, types, who may import whom, stale locks

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Install each project in an environment of its own, as somebody who wants only that one would, and
-# run its tests there.
+# run its tests there, a file at a time on each of two workers.
 set -eu
 cd "$(dirname "$0")/.."
 place=$(mktemp -d)
