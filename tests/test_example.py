@@ -33,16 +33,17 @@ def test_the_example_bot_is_counted_although_it_was_killed_and_the_sidecar_was_a
         sidecar.wait_until_healthy()
         published += accepted_until_killed(20)
         published += accepted_until_killed(20)
-        with subprocess.Popen(
-            [sys.executable, bot], cwd=tmp_path, stdout=subprocess.DEVNULL
-        ) as last:
+        last = subprocess.Popen([sys.executable, bot], cwd=tmp_path, stdout=subprocess.DEVNULL)
+        try:
 
             def account() -> dict:
                 summary = json.loads(fetch(f"{sidecar.url}/api/summary"))
                 return next(iter(summary["publishers"]), {"applied": 0, "epochs": 9})
 
             until(lambda: account()["applied"] >= published and account()["epochs"] == 1)
+        finally:
             last.kill()
+            last.wait()
         assert account()["residue"] == 0
         assert sum(account()["lost"].values()) == 0
     finally:
