@@ -6,6 +6,7 @@ import pytest
 
 from metrics_sidecar import epochs as module
 from metrics_sidecar import publishers as publishers_module
+from metrics_sidecar.epoch import LEFT_S
 from metrics_sidecar.epochs import SILENT_S, SILENT_WHEN_FULL_S
 from metrics_sidecar.ledger import Ledger
 from trade_telemetry import RejectReason, Trade
@@ -405,3 +406,26 @@ def test_a_life_that_was_killed_is_open_until_another_of_its_name_follows_unless
     say(ledger, epoch=2, durable=durable)
     say(ledger, epoch=2, durable=durable, ending=True)
     assert shown(ledger).publishers["bot"].open == durable
+
+
+def test_a_life_whose_last_word_a_kill_cut_off_is_over_once_its_publisher_lives_on_without_it():
+    """Its journal is deleted before the last word is said, so that nobody can say it any more."""
+    ledger = Ledger()
+    say(ledger, epoch=1, head=0, durable=True)
+    for _ in range(int(LEFT_S)):
+        say(ledger, epoch=2, head=0, durable=True)
+        assert shown(ledger).publishers["bot"].epochs == 2
+        ledger.listened(1)
+    say(ledger, epoch=2, head=0, durable=True)
+    assert shown(ledger).publishers["bot"].epochs == 1
+    say(ledger, epoch=2, head=0, durable=True, ending=True)
+    assert not shown(ledger).publishers["bot"].open
+
+
+def test_a_life_with_something_waiting_is_not_over_however_long_its_publisher_lives_on():
+    ledger = Ledger()
+    say(ledger, epoch=1, head=1, durable=True)
+    ledger.listened(10 * LEFT_S)
+    say(ledger, epoch=2, head=0, durable=True, ending=True)
+    bot = shown(ledger).publishers["bot"]
+    assert (bot.epochs, bot.open, bot.waiting) == (1, True, 1)

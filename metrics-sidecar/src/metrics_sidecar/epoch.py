@@ -16,6 +16,8 @@ from trade_telemetry.messages import Beat, LossReason, RefusalReason
 
 BESIDE_S: Final = 5.0
 """Two that beat beside each other for this long share a name; less may be a quick restart."""
+LEFT_S: Final = 35.0
+"""A publisher finds what its earlier lives left within 30 s: of what is over it says nothing."""
 _REFUSALS: Final = frozenset(RefusalReason)
 
 
@@ -78,9 +80,17 @@ class Epoch:
         return self.began_s < self.publisher.newest_s
 
     @property
+    def is_over(self) -> bool:
+        """Its publisher has ended it, or lives on without it: a kill came before the last word."""
+        if self.ended:
+            return True
+        silent_s = max(each.heard_s for each in self.publisher.epochs.values()) - self.heard_s
+        return self.is_superseded and self.head == self.last and silent_s >= LEFT_S
+
+    @property
     def is_open(self) -> bool:
         """Whether more is to be expected: not of one in memory that another has followed."""
-        return not self.ended and (self.durable or not self.is_superseded)
+        return not self.is_over and (self.durable or not self.is_superseded)
 
     def raise_head(self, head: int) -> None:
         """Note a higher sequence, once ``Epochs.check`` has found it plausible."""

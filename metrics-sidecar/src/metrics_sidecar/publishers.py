@@ -103,7 +103,7 @@ class Publisher:
         """An unchanging copy."""
         epochs = self.epochs.values()
         latest = max(epochs, key=attrgetter("began_s", "number"), default=None)
-        unended = len([each for each in epochs if not each.ended])
+        unended = len([each for each in epochs if not each.is_over])
         return PublisherTotals(
             published=self.published,
             applied=self.applied,
