@@ -201,11 +201,31 @@ def test_without_a_journal_nothing_is_handed_over_and_it_is_said_why(
     write_fills(store, 5, telemetry)
     telemetry.start()
     until(lambda: telemetry.problem)
-    assert telemetry.figures() is None
+    assert telemetry.figures() == TelemetryFigures(5, 0, 5)
     (tmp_path / "journal").unlink()
     until(lambda: telemetry.figures() == TelemetryFigures(5, 5, 0))
     assert telemetry.problem is None
     telemetry.stop(0)
+    database.close()
+
+
+def test_what_an_earlier_life_handed_over_is_not_said_to_wait_while_none_can(
+    sidecar: Sidecar, tmp_path: Path
+):
+    database, store, first = opened(tmp_path, sidecar.address)
+    write_fills(store, 6, first)
+    first.start()
+    until(lambda: first.figures() == TelemetryFigures(6, 6, 0))
+    first.stop(0)
+    journal = tmp_path / "journal"
+    journal.rename(tmp_path / "away")
+    journal.write_text("a file, not a folder")
+    _, _, second = opened(tmp_path, sidecar.address)
+    write_fills(store, 8, second)
+    second.start()
+    until(lambda: second.problem)
+    assert second.figures() == TelemetryFigures(8, 6, 2)
+    second.stop(0)
     database.close()
 
 
@@ -314,7 +334,7 @@ def test_a_store_that_cannot_be_written_stops_the_handing_over_and_not_the_threa
     write_fills(store, 3, telemetry)
     telemetry.start()
     until(lambda: telemetry.problem == "the disk is full")
-    assert telemetry.figures() is None
+    assert telemetry.figures() == TelemetryFigures(3, 0, 3)
     epochs.is_refusing = False
     until(lambda: telemetry.figures() == TelemetryFigures(3, 3, 0))
     telemetry.stop(0)

@@ -255,9 +255,11 @@ MUTATIONS = [
     Mutation("MarketFeedMalformed", "offset 1m", "offset 70s"),
     Mutation("MarketLagHigh", "> 1", "> 0.9"),
     Mutation("MarketLagHigh", "> 1", "> 1.2"),
-    Mutation("PortfolioResidue", "!= 0", "> 0"),
-    Mutation("PortfolioResidue", "!= 0", "< 0"),
-    Mutation("PortfolioResidue", "!= 0", "> 1e-12"),
+    *(
+        Mutation("PortfolioResidue", f"{name}{MARKET} != 0", f"{name}{MARKET} {wrong}")
+        for name in ("portfolio_residue", "portfolio_residue_worst")
+        for wrong in ("> 0", "< 0", "> 1e-12")
+    ),
     Mutation("PaperDeskNotStored", "> 0", ">= 0"),
     Mutation("PaperDeskNotStored", "> 0", "> 2"),
     Mutation("PaperDeskNotStored", "[1m]", "[50s]"),
@@ -311,6 +313,14 @@ MUTATIONS = [
     Mutation("PaperTelemetryMismatch", f"residue{MARKET} != 0", f"residue{MARKET} > 0"),
     Mutation("PaperTelemetryMismatch", f"residue{MARKET} offset 30s != 0", f"residue{MARKET} != 0"),
     Mutation("PaperTelemetryMismatch", ", instance: (none)", ""),
+    Mutation("PaperTelemetryStuck", f"published{MARKET} <", f"published{MARKET} <="),
+    Mutation("PaperTelemetryStuck", f"published{MARKET} <", f"published{MARKET} >"),
+    Mutation("PaperTelemetryStuck", "offset 10m", "offset 590s"),
+    Mutation("PaperTelemetryStuck", "offset 10m", "offset 601s"),
+    Mutation("PaperTelemetryStuck", f"fills{MARKET} offset 10m", f"fills{MARKET}"),
+    Mutation("PaperTelemetryStuck", f"and portfolio_telemetry_waiting{MARKET} > 0", ""),
+    Mutation("PaperTelemetryStuck", f"waiting{MARKET} > 0", f"waiting{MARKET} > 1"),
+    Mutation("PaperTelemetryStuck", f"waiting{MARKET} > 0", f"waiting{MARKET} >= 0"),
     Mutation("PaperDailyLoss", "> 0", ">= 0"),
     Mutation("PaperDailyLoss", "> 0", "> 2"),
     Mutation("PaperDailyLoss", "[1m]", "[50s]"),

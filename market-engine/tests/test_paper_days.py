@@ -11,8 +11,8 @@ import pytest
 from test_paper_desk import START_NS, UNLIMITED, Rig, nano
 
 from market_engine.events import Quote
+from market_engine.paper.daily import DailyEquities
 from market_engine.paper.model import OrderState
-from market_engine.paper.reading import PaperReading
 from market_engine.paper.reasons import Denial
 
 DAY_S = 86_400
@@ -107,7 +107,7 @@ def test_a_day_ends_within_itself_though_the_next_event_is_days_later(rig, is_re
     assert stamps == sorted(stamps)
     assert (friday + 1) * DAY_NS - 1 in stamps
     assert {stamp // DAY_NS for stamp in stamps} & {friday + 1, friday + 2} == set()
-    known = PaperReading(rig.database).equities("main")
+    known = DailyEquities(rig.database).until("main", rig.now_ns)
     found = {at_ns // DAY_NS - friday: equity for at_ns, equity in known}
     assert found[0] == (99_999 if is_restarted else 100_020)
     assert set(found) <= {-3, 0, 3}

@@ -106,13 +106,18 @@ def test_before_the_first_portfolio_nothing_is_said_of_any(tmp_path):
     database.close()
 
 
-def test_what_telemetry_has_not_learnt_yet_is_absent_and_then_it_adds_up(tmp_path):
+def test_what_is_not_handed_over_yet_waits_and_then_it_adds_up(tmp_path):
     assert list(telemetry_families(None)) == []
     database, store, telemetry = opened(tmp_path, "tcp://127.0.0.1:1")
     write_fills(store, 9, telemetry)
-    assert list(telemetry_families(telemetry)) == []
+    found = samples(list(telemetry_families(telemetry)))
+    assert found == {
+        ("portfolio_telemetry_fills", ()): 9,
+        ("portfolio_telemetry_published", ()): 0,
+        ("portfolio_telemetry_waiting", ()): 9,
+        ("portfolio_telemetry_residue", ()): 0,
+    }
     telemetry.start()
-    until(lambda: list(telemetry_families(telemetry)))
     until(lambda: telemetry.figures().waiting == 0)
     found = samples(list(telemetry_families(telemetry)))
     assert {

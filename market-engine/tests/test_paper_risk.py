@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from market_engine.events import Quote, Side, Trade
 from market_engine.paper.account import PortfolioAccount
+from market_engine.paper.currencies import UNCLEAR
 from market_engine.paper.markets import SymbolMarket
 from market_engine.paper.model import (
     BookName,
@@ -145,6 +146,13 @@ AT_LIMIT = [
     pytest.param(
         Denial.REDUCE_ONLY, order("sell", reduce_only=True), order("buy", reduce_only=True),
         view(held="5"), id="reduce_only"),
+    pytest.param(
+        Denial.REDUCE_ONLY, order("buy", qty="2", reduce_only=True),
+        order("buy", qty="2.000000001", reduce_only=True),
+        view(held="-5", open_orders=[
+            opened(order(qty="2", limit="90", reduce_only=True), 2),
+            opened(order(qty="1", limit="90")),
+        ]), id="reduce_only-beside-both"),
 ]  # fmt: skip
 
 
@@ -199,7 +207,8 @@ def test_what_is_open_on_the_closing_side_leaves_nothing_to_reduce() -> None:
     seen = view(held="5", state=TradingState.REDUCING, open_orders=[closing])
     assert reason(order("sell", qty="1"), seen) is None
     assert reason(order("sell", qty="1.1"), seen) is Denial.REDUCING
-    assert reason(order("sell", qty="5", reduce_only=True), seen) is None
+    assert reason(order("sell", qty="1", reduce_only=True), seen) is None
+    assert reason(order("sell", qty="1.1", reduce_only=True), seen) is Denial.REDUCE_ONLY
 
 
 def test_the_checks_run_in_the_order_that_is_documented() -> None:
@@ -307,14 +316,27 @@ def test_a_preview_says_what_the_order_would_cost_and_changes_nothing() -> None:
     [
         ("BTCUSDT", "crypto", "USDT"), ("BTCFDUSD", "crypto", "FDUSD"), ("ETHBTC", "crypto", "BTC"),
         ("USDTTRY", "crypto", "TRY"), ("BTCUSD", "crypto", "USD"), ("ETHUSDC", "crypto", "USDC"),
-        ("AAPL", "equity", "USD"), ("ETH", "crypto", None), ("FOO", "crypto", None),
-        ("AAPL", "bond", None),
+        ("AAPL", "equity", "USD"), ("ETH", "crypto", UNCLEAR), ("FOO", "crypto", UNCLEAR),
+        ("AAPL", "bond", UNCLEAR), ("BNBUSD", "crypto", "USD"), ("DOTUSD", "crypto", "USD"),
+        ("BTCTUSD", "crypto", "TUSD"), ("BTCBUSD", "crypto", "BUSD"), ("ADAEUR", "crypto", "EUR"),
+        ("BTCPLN", "crypto", "PLN"), ("BTCEURI", "crypto", "EURI"), ("ETHARS", "crypto", "ARS"),
+        ("SOLMXN", "crypto", "MXN"), ("TUSDUSDT", "crypto", "USDT"), ("BTC-USD", "crypto", "USD"),
+        ("FOOBUSD", "crypto", UNCLEAR), ("QBTUSD", "crypto", UNCLEAR),
+        ("BTCXYZ", "crypto", UNCLEAR),
     ],
 )  # fmt: skip
-def test_the_currency_of_a_symbol_is_what_its_name_ends_with(
-    symbol: str, kind: str, currency: str | None
+def test_the_currency_of_a_symbol_is_what_its_name_ends_with_and_never_a_guess(
+    symbol: str, kind: str, currency: str
 ) -> None:
     assert currency_of(symbol, kind) == currency
+
+
+def test_a_symbol_whose_name_does_not_tell_its_currency_is_denied_with_that_as_the_reason() -> None:
+    verdict = check(order(), view(currency=UNCLEAR))
+    assert verdict.denial is Denial.UNKNOWN_SYMBOL
+    assert "in which currency" in verdict.detail
+    assert "GET /symbols" not in verdict.detail
+    assert "GET /symbols" in check(order(), view(currency=None)).detail
 
 
 QTYS = st.integers(1, 40)
@@ -393,8 +415,8 @@ def test_a_reduce_only_order_is_denied_where_open_ones_close_the_whole_position(
     verdict = check(order("sell", qty="10", reduce_only=True), seen)
     assert verdict.denial is Denial.REDUCE_ONLY
     assert verdict.detail == (
-        "the position in BTCUSDT is 10, and the open sell orders close all of it already: "
-        "cancel the other first"
+        "the position in BTCUSDT is 10, and the open sell orders close all of it already, 10 "
+        "without reduce-only: cancel those without it"
     )
     other_side = msgspec.structs.replace(seen, open_orders=[opened(order(qty="10", limit="90"))])
     assert reason(order("sell", qty="10", reduce_only=True), other_side) is None

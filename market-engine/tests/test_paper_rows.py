@@ -25,7 +25,7 @@ from market_engine.paper.reasons import Why
 from market_engine.paper.rows import fill_of, order_of, position_of, row_of
 
 ORDER = (
-    "number portfolio client_order_id symbol asked state why detail submitted_ns accepted_wall_ns "
+    "portfolio number client_order_id symbol asked state why detail submitted_ns accepted_wall_ns "
     "collar filled triggered_ns closed_ns open_books"
 )
 FILL = (

@@ -29,6 +29,11 @@ from paper_details import CHOSEN, STATES, ZERO
 DESK: Final = (State(-1, "away", DANGER), *STATES)
 DESK_QUERY: Final = f"min({details.STATE_QUERY} or (up{OF_ENGINES} == 0) - 1)"
 """The least of the engines chosen: −1 when one does not answer."""
+RESIDUE: Final = (
+    f"max(abs(portfolio_residue{{{CHOSEN}}}) > abs(portfolio_residue_worst{{{CHOSEN}}}) "
+    f"or abs(portfolio_residue_worst{{{CHOSEN}}}))"
+)
+"""Now or ever since the start, whichever is larger."""
 SMALLEST: Final = 1e-18
 """What money is counted in: a residue of it is one."""
 
@@ -46,6 +51,7 @@ equity − initial balance = realised + unrealised − fees, exactly. What is le
 | a residue, of any size | money came from nowhere: a defect, or a changed ledger | do not trust the numbers; keep the database |
 | failures of the store | nothing can be stored, so no order is taken and none is filled | the engine's `/health` names the cure |
 | fills not counted | the sidecar has another number of fills than the ledger | for a moment: nothing. Else see its runbook |
+| fills on their way, for minutes | they cannot be handed to telemetry | the engine's `/health` names the cure |
 
 Each alert has its runbook on the board *Alerts*. Fills are trades of the publisher `paper-desk` on *Pipeline health*, too.
 """
@@ -118,9 +124,9 @@ def _answer() -> list[object]:
         ),
         number(
             "Residue",
-            "The largest amount, in its portfolio's currency, that profit and fees do not explain. "
-            "It is exactly 0; above that an alert fires.",
-            Query(f"max(abs(portfolio_residue{{{CHOSEN}}}))"),
+            "The largest amount, in its portfolio's currency, that profit and fees do not explain: "
+            "now, or after any fill since the engine started. It is exactly 0; above that an alert fires.",
+            Query(RESIDUE),
             unit="short",
             width=3,
             steps=[(SMALLEST, DANGER)],
@@ -128,7 +134,7 @@ def _answer() -> list[object]:
         number(
             "Fills not counted",
             "How far the sidecar's count of fills is from the ledger's, those of all portfolios "
-            "ever. Above 0 for a moment after a fill; an alert fires after 5 minutes.",
+            "ever. Above 0 for a moment after a fill; an alert fires after 90 seconds.",
             Query(f"abs({details.NOT_COUNTED})"),
             width=3,
             steps=[(1, WARNING)],
@@ -204,6 +210,7 @@ def _portfolios() -> object:
             _column("Max drawdown", "max_drawdown_ratio", unit="percentunit"),
             _column("Open orders", "open_orders", decimals=0),
             _column("Residue", "residue", danger_at=SMALLEST, of="abs(@)"),
+            _column("Worst residue", "residue_worst", danger_at=SMALLEST, of="abs(@)"),
         ],
         sort_by="Equity",
         size=(24, 7),

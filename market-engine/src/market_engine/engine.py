@@ -74,10 +74,9 @@ class Engine:
 
     def start(self) -> None:
         """Open the store, go on from what is in it, and run the feed; raises MarketError."""
-        settings = self.settings
-        made = make_feed(settings, {})
+        made = make_feed(self.settings, {})
         try:
-            self._open()
+            self._open(made.venue)
             self._compose(made)
         except MarketError:
             self._closing.close()
@@ -96,6 +95,7 @@ class Engine:
             self.feed.stop()
         if self._thread.ident is not None:
             self._thread.join(5)
+        self.paper.end()
         if not self.writer.stop(5):
             self._log.error("not everything was stored", cure="the feed is asked for it again")
         self.bus.close()
@@ -106,14 +106,15 @@ class Engine:
             self.recorder.close()
         self._closing.close()
 
-    def _open(self) -> None:
-        """Both databases; that of the desk belongs to this process before it is read."""
+    def _open(self, venue: str) -> None:
+        """Both databases; that of the desk belongs to this process and to its venue."""
         closing, desk_url = self._closing, self._desk_url()
         closing.callback(DeskClaim(desk_url).release)
         self.database = closing.enter_context(
             contextlib.closing(Database(self.settings.database_url))
         )
         self.desk_database = closing.enter_context(contextlib.closing(Database(desk_url)))
+        DeskStore(self.desk_database).keep_venue(venue)
         self.store = MarketStore(self.database)
 
     def _desk_url(self) -> str:

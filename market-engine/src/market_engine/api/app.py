@@ -71,7 +71,7 @@ def create_app(
         redirect_slashes=False,
     )
     app.state.parts = parts
-    app.add_middleware(Edge, figures=parts.figures)
+    app.add_middleware(Edge, figures=parts.figures, own_host=engine.settings.http_host)
     add_handlers(app)
     for router in (
         market_router(parts),

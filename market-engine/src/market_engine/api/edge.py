@@ -1,11 +1,13 @@
 """The outermost layer: bodies are bounded, foreign pages change nothing, requests are counted.
 
-Knows nothing of what the application does.
+A page on the internet can make a browser send requests here, also under a name of its own that it
+lets mean this machine (DNS rebinding). Knows nothing of what the application does.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from ipaddress import ip_address
 from typing import Final
 
 from fastapi import HTTPException
@@ -19,15 +21,21 @@ OTHER: Final = "other"
 """The route of requests that fit none."""
 _CHANGES_NOTHING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _FOREIGN: Final = "A page of another origin may not change anything here: use the desk's own page."
+_STRANGE: Final = (
+    "This host is none of the engine's names, so nothing may be changed under it: ask for "
+    "127.0.0.1 or localhost, or for the name that is set as MARKET_HTTP_HOST."
+)
+_WILDCARDS: Final = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared, not bound
 _CUT: Final = "market_engine.cut"
 
 
 class Edge:
-    """ASGI around an application."""
+    """ASGI around an application; ``own_host`` is what it was told to listen at."""
 
-    def __init__(self, app: ASGIApp, figures: Figures) -> None:
+    def __init__(self, app: ASGIApp, figures: Figures, own_host: str) -> None:
         self._app = app
         self._figures = figures
+        self._own_host = own_host.lower()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """As ASGI has it."""
@@ -53,11 +61,27 @@ class Edge:
                 await error_response(413, "too_large", message)(scope, receive, counted)
             elif _is_foreign(scope):
                 await error_response(403, "foreign_origin", _FOREIGN)(scope, receive, counted)
+            elif self._is_strange(scope):
+                await error_response(403, "foreign_host", _STRANGE)(scope, receive, counted)
             else:
                 await self._app(scope, _bounded(receive), counted)
         finally:
             route = getattr(scope.get("route"), "path", OTHER)
             self._figures.requests[route, f"{status // 100}xx"] += 1
+
+    def _is_strange(self, scope: Scope) -> bool:
+        """Whether a change is asked for under a name that may be another's.
+
+        An address is no name, so nobody can let it mean this machine. An engine that listens at
+        every address has names that it does not know: there programs may use any, and pages none.
+        """
+        if scope["method"] in _CHANGES_NOTHING:
+            return False
+        headers = dict(scope["headers"])
+        name = _without_port(headers.get(b"host", b"").decode("latin-1").lower())
+        if name in (self._own_host, "localhost") or _is_address(name):
+            return False
+        return self._own_host not in _WILDCARDS or b"origin" in headers
 
 
 def cut_of(scope: Scope) -> Callable[[], None]:
@@ -73,6 +97,19 @@ def _is_foreign(scope: Scope) -> bool:
     headers = dict(scope["headers"])
     origin = headers.get(b"origin")
     return origin is not None and origin.partition(b"://")[2] != headers.get(b"host")
+
+
+def _without_port(host: str) -> str:
+    name, colon, port = host.rpartition(":")
+    return (name if colon and port.isdecimal() else host).removesuffix(".")
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ip_address(name.removeprefix("[").removesuffix("]"))
+    except ValueError:
+        return False
+    return True
 
 
 def _bounded(receive: Receive) -> Receive:

@@ -5,6 +5,7 @@ Nothing internal is told: no path, no traceback, no text of an exception that wa
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -15,6 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
 from market_engine.api import examples
+from market_engine.api.forms import CURES, TEXT
 from market_engine.api.models import ErrorBody
 from market_engine.errors import StorageError
 from market_engine.paper.errors import PaperError
@@ -117,13 +119,22 @@ def _invalid(error: RequestValidationError) -> Response:
     place, *rest = first["loc"]
     field = ".".join(str(part) for part in rest) or None
     if place in _PARAMETERS:
-        return error_response(422, "invalid_parameter", f"{field}: {first['msg']}.", field)
+        return error_response(422, "invalid_parameter", f"{field}: {_cure(first)}.", field)
     if first["type"] == "json_invalid":
         return error_response(422, "invalid_body", _NOT_JSON)
     if field is None:
         message = "The body should be a JSON object, with content-type application/json."
         return error_response(422, "invalid_body", message)
-    return error_response(422, "invalid_body", f"{field}: {first['msg']}.", field)
+    return error_response(422, "invalid_body", f"{field}: {_cure(first)}.", field)
+
+
+def _cure(problem: Mapping[str, Any]) -> str:
+    """What to write instead, where pydantic would quote a pattern or speak of types."""
+    if problem["type"] == "string_pattern_mismatch":
+        return CURES.get(problem["ctx"]["pattern"], "write it in the form that /docs shows")
+    if problem["type"] == "string_type":
+        return TEXT
+    return str(problem["msg"])
 
 
 def _refused(request: Request, error: HTTPException) -> Response:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from fastapi import APIRouter, Request, Response
@@ -64,10 +64,11 @@ def health_router(parts: Parts, registry: CollectorRegistry) -> APIRouter:
 
 
 def readiness(parts: Parts) -> Shape:
-    """``down`` while no data is taken or stored; ``degraded`` while the feed has no link."""
+    """``down`` while no data is taken or stored; ``degraded`` without a link or a working desk."""
     status, reason = "down", _why_down(parts)
     if reason is None:
-        reason = _why_degraded(parts)
+        reasons = (_why_unconnected(parts), *_why_no_desk(parts.engine))
+        reason = "; ".join(each for each in reasons if each) or None
         status = "ok" if reason is None else "degraded"
     return {"status": status, "reason": reason}
 
@@ -98,7 +99,15 @@ def _why_silent(engine: Engine) -> str | None:
     return f"the feed has said nothing for {silent_s:.0f} s" if silent_s > STALLED_S else None
 
 
-def _why_degraded(parts: Parts) -> str | None:
+def _why_no_desk(engine: Engine) -> Iterator[str]:
+    """As of the last try to store: an idle desk tries again with its next snapshot."""
+    if engine.paper.problem is not None:
+        yield f"the paper desk takes no orders or fills none: {engine.paper.problem}"
+    if engine.telemetry is not None and engine.telemetry.problem is not None:
+        yield f"fills are not handed to telemetry: {engine.telemetry.problem}"
+
+
+def _why_unconnected(parts: Parts) -> str | None:
     status = parts.engine.status()
     if status.feed == "replay" and not status.running:
         return "the replay that is the feed has ended"

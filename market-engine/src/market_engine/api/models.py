@@ -246,7 +246,11 @@ class Liveness(BaseModel):
 
 
 class Readiness(BaseModel):
-    """Whether data is being taken and stored; ``degraded`` serves, but the feed has no link."""
+    """Whether data is being taken and stored.
+
+    ``degraded`` serves, but the feed has no link, the paper desk cannot store, or its fills do not
+    reach telemetry: ``reason`` says which, with the cure.
+    """
 
     model_config = like({"status": "ok", "reason": None})
     status: Literal["ok", "degraded", "down"]

@@ -14,14 +14,8 @@ from fastapi import APIRouter, Body, Path, Query, Response
 from market_engine.api import paper_models as models
 from market_engine.api import paper_shapes as shapes
 from market_engine.api.errors import documented
-from market_engine.api.paper_bodies import (
-    CLIENT_ORDER_ID,
-    NAME,
-    SYMBOL,
-    OrderBody,
-    PreviewBody,
-    TradeBody,
-)
+from market_engine.api.forms import CLIENT_ORDER_ID, NAME, SYMBOL
+from market_engine.api.paper_bodies import OrderBody, PreviewBody, TradeBody
 from market_engine.api.paper_routes import PortfolioQuery, check_portfolio
 from market_engine.api.parts import Parts, json_response
 from market_engine.api.shapes import Shape

@@ -12,18 +12,21 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from market_engine.api import paper_examples as examples
 from market_engine.api.errors import ApiError
+from market_engine.api.forms import (
+    ABOVE_0,
+    BELOW_1,
+    CLIENT_ORDER_ID,
+    CURRENCY,
+    FROM_0,
+    NAME,
+    SYMBOL,
+    UP_TO_1,
+)
 from market_engine.api.replay_models import asked
 from market_engine.decimals import to_nano
 from market_engine.events import Side
 from market_engine.paper.model import Limits, Model, NewOrder, OrderType, Portfolio, TimeInForce
 
-NAME: Final = r"^[a-z0-9_-]{1,32}$"
-CLIENT_ORDER_ID: Final = r"^[A-Za-z0-9._:-]{1,64}$"
-SYMBOL: Final = r"^[A-Z0-9._-]{1,32}$"
-_ABOVE_0: Final = r"^([1-9][0-9]{0,14}(\.[0-9]{1,9})?|0\.[0-9]{0,8}[1-9]0{0,8})$"
-_FROM_0: Final = r"^(0|[1-9][0-9]{0,14})(\.[0-9]{1,9})?$"
-_BELOW_1: Final = r"^0(\.[0-9]{1,9})?$"
-_UP_TO_1: Final = r"^(0(\.[0-9]{1,9})?|1(\.0{1,9})?)$"
 EQUITY_CURRENCY: Final = "USD"
 EQUITY_DAYS: Final = 252
 ALL_DAYS: Final = 365
@@ -31,9 +34,9 @@ ALL_DAYS: Final = 365
 Name = Annotated[str, Field(pattern=NAME)]
 Id = Annotated[str, Field(pattern=CLIENT_ORDER_ID)]
 Symbol = Annotated[str, Field(pattern=SYMBOL)]
-Above0 = Annotated[str, Field(pattern=_ABOVE_0)]
-From0 = Annotated[str, Field(pattern=_FROM_0)]
-Below1 = Annotated[str, Field(pattern=_BELOW_1)]
+Above0 = Annotated[str, Field(pattern=ABOVE_0)]
+From0 = Annotated[str, Field(pattern=FROM_0)]
+Below1 = Annotated[str, Field(pattern=BELOW_1)]
 _Type = Literal["market", "limit", "stop", "stop_limit"]
 _TimeInForce = Literal["gtc", "ioc", "fok", "day"]
 _LIMITS, _MODEL = Limits(), Model()
@@ -47,7 +50,7 @@ class LimitsBody(BaseModel):
     max_position: From0 | None = str(_LIMITS.max_position)
     max_gross: From0 | None = str(_LIMITS.max_gross)
     max_daily_loss: From0 | None = str(_LIMITS.max_daily_loss)
-    price_collar: Annotated[str, Field(pattern=_UP_TO_1)] | None = str(_LIMITS.price_collar)
+    price_collar: Annotated[str, Field(pattern=UP_TO_1)] | None = str(_LIMITS.price_collar)
     orders_a_second: Annotated[int, Field(ge=1, le=1_000)] | None = _LIMITS.orders_a_second
     open_orders: int = Field(_LIMITS.open_orders, ge=1, le=10_000)
     allow_short: bool = _LIMITS.allow_short
@@ -92,7 +95,7 @@ class PortfolioBody(BaseModel):
 
     model_config = asked(examples.NEW_PORTFOLIO)
     name: Name = "main"
-    currency: str = Field("USDT", pattern=r"^[A-Z0-9]{2,10}$")
+    currency: str = Field("USDT", pattern=CURRENCY)
     balance: Above0
     annual_days: Annotated[int, Field(ge=1, le=366)] | None = Field(
         None, description="null: 252 of a portfolio in USD, else 365."

@@ -59,6 +59,7 @@ _BOOK: Final[Example] = {
 HOLDING: Final[Example] = {
     "portfolio": PORTFOLIO,
     "now_ms": 1_790_000_060_000,
+    "is_stored": True,
     "state": {"state": "active", "since_ms": 1_790_000_000_000, "reason": ""},
     "cash": "93596.8",
     "equity": "100012.5",

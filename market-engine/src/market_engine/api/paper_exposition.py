@@ -127,12 +127,12 @@ def paper_families(desk: PaperDesk) -> Iterator[Metric]:
 
 
 def telemetry_families(telemetry: FillTelemetry | None) -> Iterator[Metric]:
-    """Of what hands fills to the sidecar; nothing where there is none, or where it is not known."""
-    try:
-        figures = None if telemetry is None else telemetry.figures()
-    except StorageError:
+    """Of what hands fills to the sidecar; nothing where there is none, or no ledger to be read."""
+    if telemetry is None:
         return
-    if figures is None:
+    try:
+        figures = telemetry.figures()
+    except StorageError:
         return
     for name, text, count in (
         ("fills", "Fills of the ledger since ever.", figures.fills),

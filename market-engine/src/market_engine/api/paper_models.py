@@ -126,6 +126,7 @@ class Holding(BaseModel):
     model_config = like(examples.HOLDING)
     portfolio: PortfolioEntry
     now_ms: int | None = Field(description="Of the newest event of the market.")
+    is_stored: bool = Field(description="false: the desk cannot store now, so a kill undoes this.")
     state: StateNow
     cash: Decimal
     equity: Decimal | None

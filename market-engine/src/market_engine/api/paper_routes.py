@@ -13,9 +13,11 @@ from fastapi import APIRouter, Body, Query, Response
 from market_engine.api import paper_models as models
 from market_engine.api import paper_shapes as shapes
 from market_engine.api.errors import documented
-from market_engine.api.paper_bodies import NAME, PortfolioBody, StateBody
+from market_engine.api.forms import NAME
+from market_engine.api.paper_bodies import PortfolioBody, StateBody
 from market_engine.api.parts import Parts, json_response
 from market_engine.events import SECOND_NS
+from market_engine.paper.daily import DailyEquities
 from market_engine.paper.desk import PaperDesk
 from market_engine.paper.model import TradingState
 from market_engine.paper.performance import performance
@@ -37,7 +39,7 @@ def paper_router(parts: Parts) -> APIRouter:
     router = APIRouter(tags=["paper desk"])
     desk, reading = parts.engine.paper, parts.reading
     _add_portfolios(router, desk)
-    _add_figures(router, desk, reading)
+    _add_figures(router, desk, reading, parts.days)
     _add_state(router, desk)
     return router
 
@@ -74,7 +76,9 @@ def _add_portfolios(router: APIRouter, desk: PaperDesk) -> None:
         return json_response(shapes.holding_shape(desk.portfolio(portfolio)))
 
 
-def _add_figures(router: APIRouter, desk: PaperDesk, reading: PaperReading) -> None:
+def _add_figures(
+    router: APIRouter, desk: PaperDesk, reading: PaperReading, days: DailyEquities
+) -> None:
     @router.get(
         "/portfolio/history",
         response_model=models.PortfolioHistory,
@@ -97,7 +101,7 @@ def _add_figures(router: APIRouter, desk: PaperDesk, reading: PaperReading) -> N
     )
     def performed(portfolio: PortfolioQuery = "main") -> Response:
         view, trips = desk.portfolio(portfolio), desk.trips(portfolio)
-        equities = [each for each in reading.equities(portfolio) if each[0] <= view.now_ns]
+        equities = days.until(portfolio, view.now_ns)
         if view.equity is not None:
             equities.append((view.now_ns, view.equity))
         found = performance(view.portfolio, equities, view.max_drawdown, trips)

@@ -94,6 +94,7 @@ def holding_shape(view: PortfolioView) -> Shape:
     return {
         "portfolio": portfolio_shape(view.portfolio),
         "now_ms": ms_of(view.now_ns),
+        "is_stored": view.is_stored,
         "state": state_now_shape(view.state),
         "cash": text(view.cash),
         "equity": money_of(view.equity),

@@ -22,6 +22,7 @@ from market_engine.api.models import Source
 from market_engine.api.recordings import SHIPPED, Recordings
 from market_engine.engine import Engine
 from market_engine.health.faults import SymbolHealthView
+from market_engine.paper.daily import DailyEquities
 from market_engine.paper.reading import PaperReading
 from market_engine.replay_desk import ReplayDesk
 from market_engine.storage.market_store import MarketStore
@@ -62,6 +63,7 @@ class Parts:
         self.is_stopping = is_stopping
         self.desk = desk or ReplayDesk()
         self.reading = PaperReading(engine.desk_database)
+        self.days = DailyEquities(engine.desk_database)
         self.figures = Figures()
         self.clients = Clients(self.figures)
         self.recordings = Recordings([engine.settings.recordings_dir, SHIPPED])

@@ -8,9 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from decimal import Decimal
+from itertools import chain
 
+from market_engine.paper.comparing import balance_gaps, equity_gaps, position_gaps
 from market_engine.paper.errors import LedgerError
-from market_engine.paper.model import Account, Fill, Mark, Portfolio, Posting, Snapshot
+from market_engine.paper.model import (
+    Account,
+    Fill,
+    Mark,
+    Portfolio,
+    PositionRow,
+    Posting,
+    Snapshot,
+)
 from market_engine.paper.money import ZERO, add, product, subtract
 from market_engine.paper.positions import Position
 from market_engine.paper.postings import Posted, check_owner, of_fill, opening
@@ -45,7 +55,7 @@ class PortfolioAccount:
         self._is_noted = True
         """Whether the peak and the drawdown have seen the newest fill."""
         self._carried = ZERO
-        """What postings and fills disagreed in when they were loaded."""
+        """What was stored disagreed in when it was loaded."""
 
     def open(self) -> list[Posting]:
         """The opening transaction; raises LedgerError unless the account is new."""
@@ -106,6 +116,35 @@ class PortfolioAccount:
         self.realised = subtract(ZERO, posted.balance(Account.REALISED))
         self.fees = posted.balance(Account.FEES)
         gaps = posted.gaps(self.portfolio.balance, self.positions, fees)
+        self._carried = next((gap for gap in gaps if gap), ZERO)
+
+    def compare(self, rows: Iterable[PositionRow], newest: Snapshot | None) -> None:
+        """After ``load``: what was stored beside the ledger, which the residue shows if it differs.
+
+        ``newest`` is the newest snapshot; without one, it is as when the account was opened.
+        """
+        as_opened = Snapshot(
+            self.portfolio.name,
+            0,
+            0,
+            0,
+            self.portfolio.balance,
+            ZERO,
+            ZERO,
+            None,
+            None,
+            None,
+            0,
+            {},
+        )
+        balances = self.cash, self.realised, self.fees
+        found = [
+            position_gaps(self.positions, rows),
+            balance_gaps(newest or as_opened, balances),
+        ]
+        if newest is not None:
+            found.append(equity_gaps(newest, self.cash, self.positions.values()))
+        gaps = chain([self._carried], *found)
         self._carried = next((gap for gap in gaps if gap), ZERO)
 
     def mark(self, symbol: str, mark: Mark) -> None:

@@ -59,14 +59,15 @@ class Audit(msgspec.Struct, frozen=True):
 
 
 def read_desk(store: DeskStore, names: Iterable[str] = ()) -> Desk:
-    """Everything of these portfolios, or of all."""
+    """Everything of these portfolios, or of all, as of one moment: the desk may be at work."""
     wanted = set(names)
-    portfolios = [each for each in store.portfolios() if not wanted or each.name in wanted]
-    orders = [order for each in portfolios for order in _orders(store, each.name)]
-    fills = [
-        fill for each in portfolios for book in BookName for fill in store.fills(each.name, book)
-    ]
-    return Desk(portfolios, orders, fills, store.starts(), store.states())
+    with store.frozen() as now:
+        portfolios = [each for each in now.portfolios() if not wanted or each.name in wanted]
+        orders = [order for each in portfolios for order in _orders(now, each.name)]
+        fills = [
+            fill for each in portfolios for book in BookName for fill in now.fills(each.name, book)
+        ]
+        return Desk(portfolios, orders, fills, now.starts(), now.states())
 
 
 def _orders(store: DeskStore, name: str) -> Iterator[Order]:

@@ -13,16 +13,9 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 from market_engine.events import SECOND_NS, Quote, Trade
+from market_engine.paper import flatten
 from market_engine.paper.errors import PaperError, not_kept
 from market_engine.paper.figures import DeskFigures
-from market_engine.paper.flatten import (
-    cancel_all,
-    cancelled,
-    closing_orders,
-    flattened,
-    is_flat,
-    open_orders,
-)
 from market_engine.paper.gate import TradingGate
 from market_engine.paper.judging import Judge
 from market_engine.paper.known_orders import KnownOrders, repeated
@@ -39,8 +32,8 @@ from market_engine.paper.model import (
     TradingState,
 )
 from market_engine.paper.reasons import Denial, Why
-from market_engine.paper.resume import load_portfolios, same_portfolio
-from market_engine.paper.risk import Preview, preview
+from market_engine.paper.resume import end_portfolios, load_portfolios, same_portfolio
+from market_engine.paper.risk import Preview
 from market_engine.paper.round_trips import RoundTrip
 from market_engine.paper.silence import Silence
 from market_engine.paper.store import DeskStore
@@ -91,8 +84,8 @@ class PaperDesk:
 
     @property
     def problem(self) -> str | None:
-        """Why nothing can be stored now."""
-        return self._log.problem
+        """Why nothing can be stored now, or nothing be filled."""
+        return self._log.problem or self._silence.problem
 
     def on_fills(self, call: Callable[[], None]) -> None:
         """Have this called after fills were stored; it must not wait."""
@@ -101,17 +94,23 @@ class PaperDesk:
     def take(self, outputs: Iterable[Output], now_ns: int) -> None:
         """What the pipeline gave, in order, up to ``now_ns``; what follows is stored on return."""
         with self._lock:
-            self._silence.heard()
+            self._silence.heard(self.now_ns - now_ns if now_ns else 0)
             is_trading = self._log.write()
+            known_ns = self.now_ns if self.now_ns < now_ns else -1  # till then, it was held back
             for output in outputs:
                 if type(output) is Trade:
-                    self._take_trade(output, is_trading=is_trading)
+                    self._take_trade(output, known_ns, is_trading=is_trading)
                 elif type(output) is Quote:
                     self._take_quote(output, is_trading=is_trading)
             self.now_ns = max(self.now_ns, now_ns)
             if is_trading:
                 self._pass_time()
                 self._log.write()
+
+    def end(self) -> None:
+        """Nothing comes any more: what a restart must know of each portfolio is stored."""
+        with self._lock:
+            end_portfolios(self._portfolios.values(), self._log, self.now_ns)
 
     def create(self, portfolio: Portfolio) -> tuple[Portfolio, bool]:
         """Make a portfolio, and say whether it is new; the same again changes nothing.
@@ -167,7 +166,7 @@ class PaperDesk:
             if order.state in FINAL:
                 message = f"the order {client_order_id} is {order.state} already"
                 raise PaperError("order_closed", message)
-            self._log.write_now([cancelled(order, self.now_ns)])  # or it stays as it is
+            self._log.write_now([flatten.cancelled(order, self.now_ns)])  # or it stays as it is
             return trading.cancel(client_order_id, self.now_ns, Why.CANCELLED)
 
     def cancel_all(self, portfolio: str) -> int:
@@ -175,9 +174,9 @@ class PaperDesk:
         with self._lock:
             trading = self._trading(portfolio)
             self._log.write()
-            found = open_orders(trading)
+            found = flatten.open_orders(trading)
             if found:
-                self._log.write_now([cancelled(order, self.now_ns) for order in found])
+                self._log.write_now([flatten.cancelled(order, self.now_ns) for order in found])
             for order in found:
                 trading.cancel(order.asked.client_order_id, self.now_ns, Why.CANCELLED)
             return len(found)
@@ -186,17 +185,18 @@ class PaperDesk:
         """Let orders through, or not; from the very next order on.
 
         ``flatten`` cancels what is open, closes every position at the market, and becomes
-        ``halted`` when that is done. Raises PaperError for a state that cannot be stored now: it
-        is in force all the same, and stored as soon as that can be.
+        ``halted`` when that is done; any other state ends that. Raises PaperError for a state that
+        cannot be stored now: it is in force all the same, and stored as soon as that can be.
         """
         began_s = time.perf_counter()
         with self._lock:
-            self._state = StateChange(self._state.number + 1, state, self.now_ns, reason)
+            before = self._state
+            self._state = StateChange(before.number + 1, state, self.now_ns, reason)
             self._gate.state = state
             self.figures.halt.note(time.perf_counter() - began_s)
             records: list[Record] = [self._state]
-            if state is TradingState.FLATTEN:
-                records += cancel_all(self._portfolios.values(), self.now_ns)
+            if TradingState.FLATTEN in (state, before.state):
+                records += flatten.cancel_all(self._portfolios.values(), self.now_ns)
             self._log.add(records)
             is_stored = self._log.write()
             self._flattened_ns = 0
@@ -212,20 +212,18 @@ class PaperDesk:
     def preview(self, asked: NewOrder) -> Preview:
         """What an order would cost and whether risk would let it pass; nothing is kept."""
         with self._lock:
-            view = self._judge.view(asked, self._trading(asked.portfolio), self.now_ns)
-            return preview(asked, view)
+            return self._judge.preview(asked, self._trading(asked.portfolio), self.now_ns)
 
     def portfolios(self) -> list[PortfolioView]:
         """All, in the order of their making."""
         with self._lock:
-            return [
-                portfolio_view(each, self._state, self.now_ns) for each in self._portfolios.values()
-            ]
+            return [self.portfolio(name) for name in self._portfolios]
 
     def portfolio(self, name: str) -> PortfolioView:
         """One; raises PaperError where there is none of that name."""
         with self._lock:
-            return portfolio_view(self._trading(name), self._state, self.now_ns)
+            view = portfolio_view(self._trading(name), self._state, self._as_of_ns())
+            return view.unstored() if self._log.is_behind else view
 
     def require(self, name: str) -> None:
         """Raises PaperError where there is no portfolio of that name."""
@@ -247,18 +245,26 @@ class PaperDesk:
             order = self._orders.find(asked.portfolio, asked.client_order_id) or order
             if order.state in FINAL:
                 return order, order.state, order.why
-            return order, *self._portfolios[asked.portfolio].why(order, self.now_ns)
+            return order, *self._portfolios[asked.portfolio].why(order, self._as_of_ns())
 
-    def _take_trade(self, trade: Trade, *, is_trading: bool) -> None:
+    def _as_of_ns(self) -> int:
+        """The market's time, and as much later as it has been silent."""
+        return self.now_ns + self._silence.ns()
+
+    def _take_trade(self, trade: Trade, known_ns: int, *, is_trading: bool) -> None:
         self._market(trade.symbol).note_trade(trade)
-        self.now_ns = max(self.now_ns, trade.received_ns)
+        if not known_ns < trade.received_ns >= self.now_ns:
+            return  # the pipeline held it back: a price, but no evidence any more
+        self.now_ns = trade.received_ns
         if is_trading:
             for portfolio in self._portfolios.values():
                 self._log.follow(portfolio, portfolio.on_trade(trade, self.now_ns))
 
     def _take_quote(self, quote: Quote, *, is_trading: bool) -> None:
         self._market(quote.symbol).note_quote(quote)
-        self.now_ns = max(self.now_ns, quote.received_ns)
+        if quote.received_ns < self.now_ns:
+            return  # what is stored is ahead of the market
+        self.now_ns = quote.received_ns
         if is_trading:
             for portfolio in self._portfolios.values():
                 self._log.follow(portfolio, portfolio.on_quote(quote, self.now_ns))
@@ -276,14 +282,13 @@ class PaperDesk:
         if self._state.state is not TradingState.FLATTEN:
             return
         held, number = self._portfolios.values(), self._state.number
-        if is_flat(held, self._kinds):
-            reason = flattened(held, self._kinds)
+        if reason := flatten.flattened(held, self._kinds):
             self._state = StateChange(number + 1, TradingState.HALTED, self.now_ns, reason)
-            self._gate.state = TradingState.HALTED
+            self._gate.state = self._state.state
             self._log.add([self._state])
         elif self.now_ns >= self._flattened_ns + SECOND_NS and not self._silence.ns():
             self._flattened_ns = self.now_ns
-            for asked in closing_orders(held, self._kinds, f"{number}-{self.now_ns}"):
+            for asked in flatten.closing_orders(held, self._kinds, f"{number}-{self.now_ns}"):
                 with contextlib.suppress(PaperError):  # tried again in a second
                     self.submit(asked)
 

@@ -18,7 +18,10 @@ STAY_MAX: Final = 3
 
 
 def cancel_all(portfolios: Iterable[TradingPortfolio], now_ns: int) -> list[Order]:
-    """Take every order out of every book."""
+    """Take every order out of every book: when it begins; and when it is left, those it sent.
+
+    There are no others then. A state that lets orders through must not find them.
+    """
     return [
         trading.cancel(client_order_id, now_ns, Why.FLATTENED)
         for trading in portfolios
@@ -66,23 +69,20 @@ def closing_orders(
     ]
 
 
-def is_flat(portfolios: Iterable[TradingPortfolio], known: Container[str]) -> bool:
-    """Whether no position is left that can be closed."""
-    return not any(
-        position.qty_nano and symbol in known
-        for trading in portfolios
-        for symbol, position in trading.account.positions.items()
-    )
-
-
 def flattened(portfolios: Iterable[TradingPortfolio], known: Container[str]) -> str:
-    """What to say when ``is_flat``: with it, what stays because nothing is known of its symbol."""
-    stay = sorted(
-        f"{symbol} in {trading.portfolio.name}"
+    """What to say when no position is left that can be closed; nothing while one is.
+
+    With it, what stays because nothing is known of its symbol.
+    """
+    held = [
+        (symbol, trading.portfolio.name)
         for trading in portfolios
         for symbol, position in trading.account.positions.items()
-        if position.qty_nano and symbol not in known
-    )
+        if position.qty_nano
+    ]
+    if any(symbol in known for symbol, _ in held):
+        return ""
+    stay = sorted(f"{symbol} in {name}" for symbol, name in held)
     if not stay:
         return "flattened"
     named = ", ".join(stay[:STAY_MAX]) + (

@@ -8,13 +8,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from market_engine.events import SECOND_NS
+import msgspec
+
+from market_engine.events import MS_NS, SECOND_NS
 from market_engine.paper.flatten import open_orders
 from market_engine.paper.gate import TradingGate
 from market_engine.paper.markets import SymbolMarket
 from market_engine.paper.model import BookName, NewOrder, Order, OrderState
-from market_engine.paper.reasons import Why
-from market_engine.paper.risk import RiskView, check, currency_of
+from market_engine.paper.reasons import Denial, Why
+from market_engine.paper.risk import Preview, RiskView, Verdict, check, currency_of, preview
 from market_engine.paper.silence import Silence
 from market_engine.paper.trading import TradingPortfolio
 
@@ -38,14 +40,18 @@ class Judge:
 
     def view(self, asked: NewOrder, trading: TradingPortfolio, now_ns: int) -> RiskView:
         """As of the market's time, and of as long as it has been silent since."""
-        kind = self._kinds.get(asked.symbol)
+        kind, silent_ns = self._kinds.get(asked.symbol), self._silence.ns()
+        market = self._markets.get(asked.symbol)
+        if silent_ns and market is not None:
+            since_ns = now_ns + silent_ns - trading.portfolio.model.stale_ms * MS_NS
+            market = _market_in_silence(market, since_ns)
         return RiskView(
             trading.portfolio,
             trading.account,
-            self._markets.get(asked.symbol),
+            market,
             None if kind is None else currency_of(asked.symbol, kind),
             self._gate.state,
-            now_ns + self._silence.ns(),
+            now_ns + silent_ns,
             open_orders(trading),
             trading.submitted_ns,
         )
@@ -55,7 +61,7 @@ class Judge:
     ) -> Order:
         """The order as risk lets it be; not stored yet."""
         view = self.view(asked, trading, now_ns)
-        verdict = check(asked, view)
+        verdict = self._explained(check(asked, view))
         trading.submitted_ns.append(view.now_ns)
         is_denied = verdict.denial is not None
         return Order(
@@ -71,6 +77,17 @@ class Judge:
             open_books=() if is_denied else _EVERY_BOOK,
         )
 
+    def preview(self, asked: NewOrder, trading: TradingPortfolio, now_ns: int) -> Preview:
+        """What an order would come to, and whether it would pass."""
+        found = preview(asked, self.view(asked, trading, now_ns))
+        return msgspec.structs.replace(found, verdict=self._explained(found.verdict))
+
+    def _explained(self, verdict: Verdict) -> Verdict:
+        """Where a price is stale because the clock was set back, say that."""
+        if verdict.denial is not Denial.STALE_PRICE or self._silence.problem is None:
+            return verdict
+        return Verdict(verdict.denial, self._silence.problem)
+
     def since_tick_s(self, symbol: str, wall_ns: int) -> float | None:
         """Since the receipt of the symbol's newest event; None where its time is not real time."""
         market = self._markets.get(symbol)
@@ -78,3 +95,16 @@ class Judge:
             return None
         found = [each.received_ns for each in (market.quote, market.last) if each is not None]
         return (wall_ns - max(found)) / SECOND_NS if found else None
+
+
+def _market_in_silence(market: SymbolMarket, since_ns: int) -> SymbolMarket:
+    """In a silence, a younger trade does not make up for a quote that is stale by now.
+
+    It is the quote that an order would take.
+    """
+    quote = market.quote
+    if quote is None or quote.received_ns >= since_ns:
+        return market
+    shown = SymbolMarket(market.symbol)
+    shown.note_quote(quote)
+    return shown

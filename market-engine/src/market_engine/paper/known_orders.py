@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import msgspec
+
 from market_engine.paper.errors import PaperError
 from market_engine.paper.figures import DeskFigures
 from market_engine.paper.log import DeskLog
@@ -42,8 +44,11 @@ class KnownOrders:
 
 
 def repeated(known: Order, asked: NewOrder, figures: DeskFigures) -> Placed:
-    """What an id that came before is answered, counted; raises PaperError for another body."""
-    if known.asked != asked:
+    """What an id that came before is answered, counted; raises PaperError for another body.
+
+    By which way it came is no part of the body.
+    """
+    if known.asked != msgspec.structs.replace(asked, source=known.asked.source):
         message = (
             f"the id {asked.client_order_id!r} is that of another order: use a new id for a "
             "new order"

@@ -15,7 +15,7 @@ import structlog
 from market_engine.errors import StorageError
 from market_engine.paper.errors import PaperError
 from market_engine.paper.figures import DeskFigures
-from market_engine.paper.model import Fill, Order, Record
+from market_engine.paper.model import Fill, Order, Record, StateChange
 from market_engine.paper.store import DeskStore
 from market_engine.paper.trading import TradingPortfolio
 from market_engine.storage.database import RowError
@@ -43,8 +43,11 @@ class DeskLog:
         return bool(self._waiting)
 
     def add(self, records: Iterable[Record]) -> None:
-        """Have these stored by the next ``write``."""
-        self._waiting += records
+        """Have these stored by the next ``write``; of trading states that wait, the newest."""
+        for record in records:
+            if type(record) is StateChange:
+                self._waiting = [each for each in self._waiting if type(each) is not StateChange]
+            self._waiting.append(record)
 
     def follow(self, trading: TradingPortfolio, records: list[Record]) -> None:
         """The same of what follows from an event; a residue can come only with a fill."""

@@ -5,8 +5,8 @@ its caller applies each step (and so moves the position) before it asks for the 
 
 Where the rules leave a choice, less is filled:
 
-- Only an event of the order's own symbol fills it. ``on_time`` ends days and fills nothing, so that
-  it does not matter how events are grouped.
+- Only an event of the order's own symbol fills it. ``on_time`` ends days, makes older events stale
+  and fills nothing, so that it does not matter how events are grouped.
 - With a latency, an order takes no quote that was received before it was active; it waits for the
   next one. A limit order arrives with the first quote or print of its symbol after that, and rests
   if the newest fresh quote is not at its limit.
@@ -141,7 +141,8 @@ class Matcher:
         return _NOTHING if received_ns < self._ends_ns else self._end_days(received_ns)
 
     def on_time(self, now_ns: int) -> Iterator[Step]:
-        """End the day orders whose day ended; fills nothing."""
+        """End the day orders whose day ended; fills nothing. What came before it grows older."""
+        self._serving.now_ns = max(self._serving.now_ns, now_ns)
         return _NOTHING if now_ns < self._ends_ns else self._end_days(now_ns)
 
     def why(self, client_order_id: str, now_ns: int) -> tuple[OrderState, Why]:

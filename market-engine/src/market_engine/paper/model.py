@@ -271,7 +271,7 @@ class Mark(msgspec.Struct, frozen=True, gc=False):
 
 
 class Snapshot(msgspec.Struct, frozen=True, gc=False):
-    """A portfolio at a moment: each 60 s and after each fill."""
+    """A portfolio at a moment: each 60 s, after each fill, at a new peak or low, and at the end."""
 
     portfolio: str
     number: int

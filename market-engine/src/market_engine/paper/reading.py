@@ -21,7 +21,6 @@ from market_engine.storage import desk_tables as tables
 from market_engine.storage.database import Database
 
 POINTS_MAX: Final = 2_000
-DAY_NS: Final = 86_400 * 10**9
 _PAGE_ROWS: Final = 5_000
 _orders: Final = tables.orders
 _fills: Final = tables.fills
@@ -92,7 +91,7 @@ class PaperReading:
     def orders(self, query: OrderQuery) -> list[Order]:
         """As they were stored."""
         found = select(_orders).where(_orders.c.portfolio == query.portfolio)
-        if query.open_only:  # by the index of those that are open
+        if query.open_only:  # newest first until there are enough: no index has them
             found = found.where(_orders.c.open_books != "", _orders.c.state.not_in(_FINAL))
         if query.symbol is not None:
             found = found.where(_orders.c.symbol == query.symbol)
@@ -152,17 +151,6 @@ class PaperReading:
                 found = found.where((newest - number) % step == 0)
             rows = connection.execute(found).all()
         return [HistoryPoint(*row) for row in rows]
-
-    def equities(self, portfolio: str) -> list[tuple[int, Decimal]]:
-        """The last known equity of each UTC day, oldest first."""
-        known = (_snapshots.c.portfolio == portfolio, _snapshots.c.equity.is_not(None))
-        day = _snapshots.c.at_ns // DAY_NS
-        last = select(func.max(_snapshots.c.number)).where(*known).group_by(day)
-        found = select(_snapshots.c.at_ns, _snapshots.c.equity).where(
-            _snapshots.c.portfolio == portfolio, _snapshots.c.number.in_(last)
-        )
-        rows = self._all(found.order_by(_snapshots.c.number))
-        return [(row.at_ns, Decimal(row.equity)) for row in rows]
 
     def tallies(self, portfolio: str) -> dict[str, SymbolTally]:
         """By symbol; only what came since the last time is read."""

@@ -1,8 +1,11 @@
-"""Going on after a restart: every portfolio as it was when the last thing was stored."""
+"""Going on after a restart: every portfolio as it was when the last thing was stored.
+
+Owns the order in which they are read again, and what is stored last. Knows no feed and no order.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 
 import msgspec
@@ -10,6 +13,7 @@ import msgspec
 from market_engine.paper.errors import PaperError
 from market_engine.paper.figures import DeskFigures
 from market_engine.paper.gate import TradingGate
+from market_engine.paper.log import DeskLog
 from market_engine.paper.markets import SymbolMarket
 from market_engine.paper.model import BookName, Portfolio
 from market_engine.paper.store import DeskStore
@@ -37,12 +41,20 @@ def load_portfolios(
     return found
 
 
+def end_portfolios(portfolios: Iterable[TradingPortfolio], log: DeskLog, now_ns: int) -> None:
+    """Store what of each is stored only now and then otherwise: its peak and drawdown."""
+    for trading in portfolios:
+        log.follow(trading, trading.end(now_ns))
+    log.write()
+
+
 def _loaded(store: DeskStore, trading: TradingPortfolio) -> TradingPortfolio:
     name = trading.portfolio.name
     newest = next(iter(store.snapshots(name, 0, 1)), None)
     trading.load(
         store.postings(name),
         {book: store.fills(name, book) for book in BookName},
+        store.positions(name),
         newest,
         None if newest is None else _day_equity(store, trading.portfolio, newest.at_ns),
     )

@@ -7,25 +7,21 @@ Pure: it sees a portfolio as of a moment and changes nothing. The checks run in 
 from __future__ import annotations
 
 from decimal import Decimal
-from functools import lru_cache
 from typing import Final
 
 import msgspec
 
+from market_engine.paper.currencies import currency_of
 from market_engine.paper.model import NewOrder, OrderType
 from market_engine.paper.money import add, fee, product, subtract
 from market_engine.paper.reasons import Denial
 from market_engine.paper.risk_checks import CHECKS, Facts
-from market_engine.paper.risk_facts import RiskView, is_way_out, worse_nano
+from market_engine.paper.risk_facts import RiskView, closable_nano, is_way_out, worse_nano
 
 __all__ = ("CHECKS", "Preview", "RiskView", "Verdict", "check", "currency_of", "preview")
 
 _WAY_OUT: Final = (Denial.UNKNOWN_SYMBOL, Denial.CURRENCY, Denial.REDUCE_ONLY)
 _WAY_OUT_CHECKS: Final = tuple(each for each in CHECKS if each[0] in _WAY_OUT)
-_QUOTED_IN: Final = (
-    "FDUSD", "USDT", "USDC", "BUSD", "TUSD", "USD", "EUR", "TRY", "BRL", "GBP", "JPY", "DAI",
-    "BTC", "ETH", "BNB",
-)  # fmt: skip
 
 
 class Verdict(msgspec.Struct, frozen=True, gc=False):
@@ -40,7 +36,10 @@ class Verdict(msgspec.Struct, frozen=True, gc=False):
 
 
 class Preview(msgspec.Struct, frozen=True, gc=False):
-    """What an order would come to if all of it were filled now; the book may be thinner."""
+    """What an order would come to if all of it were filled now; the book may be thinner.
+
+    Of a reduce-only order, all that it could close.
+    """
 
     price_nano: int | None
     """What it is expected to fill at; None without a price, as are the next three."""
@@ -71,27 +70,18 @@ def check(order: NewOrder, view: RiskView) -> Verdict:
 def preview(order: NewOrder, view: RiskView) -> Preview:
     """What an order would come to, and whether it passes; changes nothing."""
     verdict, account = check(order, view), view.account
-    sign = 1 if order.side == "buy" else -1
-    after_nano = account.position_nano(order.symbol) + sign * order.qty_nano
+    sign, qty_nano = 1 if order.side == "buy" else -1, order.qty_nano
+    if order.reduce_only:
+        qty_nano = min(qty_nano, closable_nano(account, order))
+    after_nano = account.position_nano(order.symbol) + sign * qty_nano
     price_nano, takes = _expected(order, view)
     if price_nano is None:
         return Preview(None, None, None, None, after_nano, verdict)
-    notional, model = product(price_nano, order.qty_nano), view.portfolio.model
+    notional, model = product(price_nano, qty_nano), view.portfolio.model
     charge = fee(notional, model.taker_fee if takes else model.maker_fee)
-    moved = product(-sign * price_nano, order.qty_nano)
+    moved = product(-sign * price_nano, qty_nano)
     cash_after = subtract(add(account.cash, moved), charge)
     return Preview(price_nano, notional, charge, cash_after, after_nano, verdict)
-
-
-@lru_cache(maxsize=4_096)
-def currency_of(symbol: str, kind: str) -> str | None:
-    """What a symbol is priced in: equities in USD, crypto in what its name ends with; or None."""
-    if kind == "equity":
-        return "USD"
-    if kind != "crypto":
-        return None
-    found = (each for each in _QUOTED_IN if symbol.endswith(each) and symbol != each)
-    return next(found, None)
 
 
 def _expected(order: NewOrder, view: RiskView) -> tuple[int | None, bool]:

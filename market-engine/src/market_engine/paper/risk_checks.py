@@ -11,6 +11,7 @@ from decimal import Decimal
 from typing import Final
 
 from market_engine.events import SECOND_NS
+from market_engine.paper.currencies import UNCLEAR
 from market_engine.paper.model import NewOrder, TradingState
 from market_engine.paper.money import add, fee, price_text, product, subtract, text
 from market_engine.paper.reasons import Denial
@@ -76,9 +77,15 @@ class Facts:
 
 
 def _symbol(facts: Facts) -> str:
-    if facts.view.currency is not None:
-        return ""
-    return f"{facts.order.symbol} is not known here: choose one of GET /symbols"
+    symbol, currency = facts.order.symbol, facts.view.currency
+    if currency is None:
+        return f"{symbol} is not known here: choose one of GET /symbols"
+    if currency == UNCLEAR:
+        return (
+            f"the name {symbol} does not tell in which currency it is priced, so the desk cannot "
+            "account for it: trade a symbol that ends with its currency, such as BTCUSDT"
+        )
+    return ""
 
 
 def _currency(facts: Facts) -> str:
@@ -137,20 +144,29 @@ def _stale_price(facts: Facts) -> str:
 
 
 def _reduce_only(facts: Facts) -> str:
-    order = facts.order
+    """It opens nothing, but a plain order that counts on the same part of a position then would.
+
+    Others that are reduce-only do not: each is capped where it fills.
+    """
+    order, left_nano = facts.order, facts.holds.left_nano
     if not order.reduce_only:
         return ""
+    closable = closable_nano(facts.view.account, order)
     held = price_text(facts.view.account.position_nano(order.symbol))
-    if closable_nano(facts.view.account, order):
-        if is_way_out(order, facts.view) or facts.holds.left_nano:
-            return ""
+    if not closable:
         return (
-            f"the position in {order.symbol} is {held}, and the open {order.side} orders close "
-            "all of it already: cancel the other first"
+            f"the position in {order.symbol} is {held}, which a {order.side} does not reduce: "
+            "send it without reduce-only, or on the other side"
         )
+    counted_nano = facts.holds.counted_nano
+    if not counted_nano or order.qty_nano <= left_nano or is_way_out(order, facts.view):
+        return ""
+    closed = price_text(closable - left_nano) if left_nano else "all"
+    at_most = f"make it at most {price_text(left_nano)}, or " if left_nano else ""
     return (
-        f"the position in {order.symbol} is {held}, which a {order.side} does not reduce: "
-        "send it without reduce-only, or on the other side"
+        f"the position in {order.symbol} is {held}, and the open {order.side} orders close "
+        f"{closed} of it already, {price_text(counted_nano)} without reduce-only: "
+        f"{at_most}cancel those without it"
     )
 
 
@@ -207,9 +223,10 @@ def _max_position(facts: Facts) -> str:
     order, limit = facts.order, facts.limits.max_position
     if order.side == "sell" and facts.holds.increase_nano and not facts.limits.allow_short:
         most_nano = order.qty_nano - facts.holds.increase_nano
+        is_held = closable_nano(facts.view.account, order) > 0
         return (
             f"the portfolio may not be short (allow_short): sell at most {price_text(most_nano)} "
-            f"{order.symbol}, open orders counted"
+            f"{order.symbol}, open orders counted{', or make it reduce-only' if is_held else ''}"
         )
     if limit is None:
         return ""

@@ -33,7 +33,8 @@ class RiskView(msgspec.Struct, frozen=True, gc=False):
     market: SymbolMarket | None
     """Of the order's symbol; None before its first event."""
     currency: str | None
-    """In which the symbol is priced; None for a symbol that is not known."""
+    """In which the symbol is priced; None for a symbol that is not known, and empty where its name
+    does not tell."""
     state: TradingState
     now_ns: int
     open_orders: Sequence[Order]
@@ -62,6 +63,8 @@ class Holds(msgspec.Struct, frozen=True, gc=False):
     """The part of the order that does not close a position, once the open orders were filled."""
     left_nano: int
     """The part of the position that nothing open on the order's side closes."""
+    counted_nano: int
+    """The part of it that open orders of that side close which would open without it."""
     same_side_nano: int
     """Open on the order's side of its symbol; of reduce-only orders, what closes the position."""
     value: Decimal
@@ -75,7 +78,7 @@ class Holds(msgspec.Struct, frozen=True, gc=False):
 def holds(order: NewOrder, view: RiskView, price_nano: int | None) -> Holds:
     """One pass over the open orders: as at worst, those that are reduce-only were filled first."""
     closable: dict[tuple[str, str], int] = {}
-    same_side_nano = buys = sells = 0
+    same_side_nano = counted_nano = buys = sells = 0
     open_orders = view.open_orders
     if any(each.asked.reduce_only for each in open_orders):
         open_orders = sorted(open_orders, key=_goes_second)
@@ -94,6 +97,8 @@ def holds(order: NewOrder, view: RiskView, price_nano: int | None) -> Holds:
         is_same = asked.symbol == order.symbol
         if is_same and asked.side == order.side:
             same_side_nano += left_nano
+            if not asked.reduce_only:
+                counted_nano += closed_nano
         if increase_nano:
             worst_nano = asked.limit_nano
             if worst_nano is None:
@@ -107,12 +112,10 @@ def holds(order: NewOrder, view: RiskView, price_nano: int | None) -> Holds:
     if order.reduce_only:
         increase_nano = 0
     if not buys and not sells:
-        return Holds(increase_nano, still_nano, same_side_nano, ZERO, ZERO, ZERO)
+        return Holds(increase_nano, still_nano, counted_nano, same_side_nano, ZERO, ZERO, ZERO)
     cost, shorts = product(buys, 1), product(sells, 1)
-    charge = fee(cost, view.portfolio.model.taker_fee)
-    return Holds(
-        increase_nano, still_nano, same_side_nano, add(cost, shorts), add(cost, charge), shorts
-    )
+    value, worst = add(cost, shorts), add(cost, fee(cost, view.portfolio.model.taker_fee))
+    return Holds(increase_nano, still_nano, counted_nano, same_side_nano, value, worst, shorts)
 
 
 def is_way_out(order: NewOrder, view: RiskView) -> bool:

@@ -60,7 +60,7 @@ def _(record: Portfolio) -> RowValues:
 def _(record: Order) -> RowValues:
     asked = record.asked
     return (
-        record.number, asked.portfolio, asked.client_order_id, asked.symbol, _json(asked),
+        asked.portfolio, record.number, asked.client_order_id, asked.symbol, _json(asked),
         str(record.state), str(record.why), record.detail, record.submitted_ns,
         record.accepted_wall_ns,
         None if record.collar_nano is None else from_nano(record.collar_nano),
@@ -106,7 +106,8 @@ def _(record: Snapshot) -> RowValues:
 
 @row_of.register
 def _(record: StateChange) -> RowValues:
-    return (record.number, str(record.state), record.at_ns, record.reason)
+    reason = record.reason.encode(errors="replace").decode()  # what is in force must be stored
+    return (record.number, str(record.state), record.at_ns, reason)
 
 
 def portfolio_of(row: Row[Any]) -> Portfolio:

@@ -5,12 +5,15 @@ Knows tables and text, and nothing of what the records mean. One thread at a tim
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any, Final
+import copy
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Final, Self
 
 import msgspec
-from sqlalchemy import ColumnElement, Row, Select, Table, func, select, tuple_
+from sqlalchemy import Connection, Row, Select, Table, func, select
 
+from market_engine.errors import StorageError
 from market_engine.paper.model import (
     BookName,
     Fill,
@@ -34,7 +37,7 @@ from market_engine.paper.rows import (
     state_of,
 )
 from market_engine.storage import desk_tables as tables
-from market_engine.storage.database import Database
+from market_engine.storage.database import Database, RowError
 
 ROWS_MAX: Final = 10_000
 _PAGE_ROWS: Final = 5_000
@@ -64,15 +67,41 @@ class DeskStore:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._frozen: Connection | None = None
+
+    @contextmanager
+    def frozen(self) -> Iterator[Self]:
+        """All of it as it is now, to be read by one thread; a desk at work goes on meanwhile.
+
+        Until it ends the write-ahead log cannot be emptied.
+        """
+        with self._database.reading() as connection:
+            found = copy.copy(self)
+            found._frozen = connection
+            yield found
+
+    def keep_venue(self, venue: str) -> None:
+        """Whose prices come from here on. Raises StorageError where what is stored is another's."""
+        self._database.write({(tables.desk_venues, False): [(1, venue)]})
+        (known,) = self._all(select(tables.desk_venues.c.venue))
+        if known.venue != venue:
+            raise StorageError(
+                f"{self._database.name}: this paper desk is of the market {known.venue}, and the "
+                f"feed is {venue}: set another MARKET_DESK_DATABASE_URL, or the old MARKET_FEED"
+            )
 
     def write(self, records: Sequence[Record]) -> None:
         """All of them in one transaction; raises StorageError, and then none was written.
 
         Orders and positions replace what is there; anything else that is there already stays.
+        Raises RowError for what never can be written.
         """
         rows: dict[tuple[Table, bool], list[RowValues]] = {}
-        for record in records:
-            rows.setdefault(_TABLES[type(record)], []).append(row_of(record))
+        try:
+            for record in records:
+                rows.setdefault(_TABLES[type(record)], []).append(row_of(record))
+        except (ArithmeticError, ValueError) as error:  # such as half of a surrogate pair
+            raise RowError(f"{self._database.name}: {error}") from error
         self._database.write(rows)
 
     def portfolios(self) -> list[Portfolio]:
@@ -108,26 +137,19 @@ class DeskStore:
         return [order_of(row) for row in self._all(found)]
 
     def fills(self, portfolio: str, book: BookName) -> Iterable[Fill]:
-        """All of a book, in the order in which they were made; page by page."""
-        fills, place = tables.fills, (-1, -1, -1)
+        """All of a book, in the order in which they were made; as of the first that is taken."""
+        fills = tables.fills
+        found = select(fills).where(fills.c.portfolio == portfolio, fills.c.book == book)
         keys = (fills.c.filled_ns, fills.c.order_number, fills.c.order_fill)
-        if book is BookName.NEUTRAL:
-            keys = (fills.c.number, fills.c.order_number, fills.c.order_fill)
-        while True:
-            page = select(fills).where(fills.c.portfolio == portfolio, fills.c.book == book)
-            page = page.where(_above(keys, place)).order_by(*keys).limit(_PAGE_ROWS)
-            found = [fill_of(row) for row in self._all(page)]
-            yield from found
-            if len(found) < _PAGE_ROWS:
-                return
-            last = found[-1]
-            first = last.number if book is BookName.NEUTRAL else last.filled_ns
-            place = (first, last.order_number, last.order_fill)
+        order = (fills.c.number,) if book is BookName.NEUTRAL else keys
+        return (fill_of(row) for row in self._each(found.order_by(*order)))
 
     def fills_of(self, order_numbers: Sequence[int]) -> list[Fill]:
         """Those of some orders, in all books, each order's in order."""
         fills = tables.fills
-        found = select(fills).where(fills.c.order_number.in_(order_numbers))
+        books = [str(book) for book in BookName]  # the key begins with them
+        wanted = fills.c.book.in_(books) & fills.c.order_number.in_(order_numbers)
+        found = select(fills).where(wanted)
         return [fill_of(row) for row in self._all(found.order_by(fills.c.order_fill))]
 
     def newest_fills(
@@ -156,17 +178,11 @@ class DeskStore:
         return [fill_of(row) for row in self._all(found)]
 
     def postings(self, portfolio: str) -> Iterable[Posting]:
-        """All of the ledger, in order; page by page."""
-        entries, place = tables.ledger_entries, (-1, -1)
+        """All of the ledger, in order; as of the first that is taken."""
+        entries = tables.ledger_entries
+        found = select(entries).where(entries.c.portfolio == portfolio)
         keys = (entries.c.transaction_number, entries.c.line)
-        while True:
-            page = select(entries).where(entries.c.portfolio == portfolio)
-            page = page.where(_above(keys, place)).order_by(*keys).limit(_PAGE_ROWS)
-            found = [posting_of(row) for row in self._all(page)]
-            yield from found
-            if len(found) < _PAGE_ROWS:
-                return
-            place = (found[-1].transaction, found[-1].line)
+        return (posting_of(row) for row in self._each(found.order_by(*keys)))
 
     def positions(self, portfolio: str) -> list[PositionRow]:
         """As they were stored, by symbol."""
@@ -254,9 +270,18 @@ class DeskStore:
         return order or 0, fill or 0
 
     def _all(self, statement: Select[Any]) -> Sequence[Row[Any]]:
-        with self._database.reading() as connection:
+        with self._reading() as connection:
             return connection.execute(statement).all()
 
+    def _each(self, statement: Select[Any]) -> Iterator[Row[Any]]:
+        """The rows one after the other: no more than a page of them is in memory."""
+        with self._reading() as connection:
+            yield from connection.execute(statement, execution_options={"yield_per": _PAGE_ROWS})
 
-def _above(keys: Sequence[ColumnElement[Any]], place: tuple[int, ...]) -> ColumnElement[bool]:
-    return tuple_(*keys) > place
+    @contextmanager
+    def _reading(self) -> Iterator[Connection]:
+        if self._frozen is not None:
+            yield self._frozen
+            return
+        with self._database.reading() as connection:
+            yield connection

@@ -46,7 +46,8 @@ class TelemetryFigures(msgspec.Struct, frozen=True):
     fills: int
     """Of the ledger since ever."""
     published: int
-    """Of them, handed over in all lives; the present one's by the publisher's own count."""
+    """Of them, handed over in all lives; the present one's by the publisher's own count, so that a
+    residue can be seen."""
     waiting: int
     """Of them, not handed over yet: those above the newest that was."""
 
@@ -101,16 +102,22 @@ class FillTelemetry:
         if self._thread.ident is not None:
             self._thread.join()
 
-    def figures(self) -> TelemetryFigures | None:
-        """Now; None while it is not known how far earlier lives came. Raises StorageError."""
+    def figures(self) -> TelemetryFigures:
+        """Now. Raises StorageError.
+
+        While nothing is handed over, as of what is kept of the last life: what it published beyond
+        that still counts as waiting.
+        """
         with self._turn:
-            if self._publisher is None:
-                return None
-            stats, cursor, before = self._publisher.stats(), self._cursor, self._before
-            if stats.epoch != self._life.epoch:
-                return None
-        fills, waiting = self._epochs.counts(cursor)
-        return TelemetryFigures(fills, before + stats.published, waiting)
+            publisher, cursor, before = self._publisher, self._cursor, self._before
+            stats = None if publisher is None else publisher.stats()
+            is_known = stats is not None and stats.epoch == self._life.epoch
+        if stats is not None and is_known:
+            fills, waiting = self._epochs.counts(cursor)
+            return TelemetryFigures(fills, before + stats.published, waiting)
+        last = self._epochs.last() if publisher is None else None
+        fills, waiting = self._epochs.counts(cursor if last is None else last.through_fill)
+        return TelemetryFigures(fills, fills - waiting, waiting)
 
     def _run(self) -> None:
         while True:
@@ -126,6 +133,7 @@ class FillTelemetry:
         try:
             if self._publisher is None:
                 if not self._store.last_numbers()[1]:
+                    self._tell(None)
                     return  # a publisher that has nothing to say yet is not opened
                 self._open()
             self._hand_over()

@@ -34,8 +34,8 @@ from market_engine.paper.model import (
 from market_engine.paper.money import ZERO, add, fee, product
 from market_engine.paper.reasons import Why
 from market_engine.paper.round_trips import RoundTrips
+from market_engine.paper.snapshots import Snapshots
 
-SNAPSHOT_NS: Final = 60 * 10**9
 LEFTOVERS_MAX: Final = 1_000
 """So many orders wait in the other books after they are done in the neutral one."""
 DAY_NS: Final = 86_400 * 10**9
@@ -77,11 +77,10 @@ class TradingPortfolio:
         self.fills = dict.fromkeys(BookName, 0)
         self.traded = dict.fromkeys(BookName, ZERO)
         """The notional of all fills of each book."""
-        self.snapshots = 0
+        self._snapshots = Snapshots(self.account)
         self._left: dict[BookName, dict[int, int]] = {book: {} for book in BookName}
         self._markets, self._numbers, self._figures = markets, numbers, figures
         self._stale_ns = portfolio.model.stale_ms * 10**6
-        self._snapshot_due_ns = 0
         self._day = portfolio.created_ns // DAY_NS
         self._is_day_kept = True
         self._matchers = {
@@ -99,6 +98,7 @@ class TradingPortfolio:
         self,
         postings: Iterable[Posting],
         fills: Mapping[BookName, Iterable[Fill]],
+        positions: Iterable[PositionRow],
         snapshot: Snapshot | None,
         day_equity: Decimal | None,
     ) -> None:
@@ -108,6 +108,7 @@ class TradingPortfolio:
         """
         neutral = list(fills[BookName.NEUTRAL])
         self.account.load(postings, neutral)
+        self.account.compare(positions, snapshot)
         for fill in neutral:
             self._recall(fill)
             self.trips.add(fill)
@@ -118,7 +119,7 @@ class TradingPortfolio:
                 self._recall(fill)
         if snapshot is not None:
             self.account.restore(snapshot, day_equity)
-            self.snapshots = snapshot.number
+            self._snapshots.restore(snapshot)
             self._day = snapshot.at_ns // DAY_NS
             self._is_day_kept = not self.account.is_day_due
 
@@ -178,20 +179,23 @@ class TradingPortfolio:
         return records + self._follow(trade.symbol, now_ns)
 
     def on_time(self, now_ns: int) -> list[Record]:
-        """What follows from the time: ends of days, latencies, and a snapshot each 60 s."""
+        """What follows from the time: ends of days, latencies, and snapshots."""
         records = self._begin_day(now_ns)
         for book, matcher in self._matchers.items():
             records += self._apply(book, matcher.on_time(now_ns), now_ns)
-        if now_ns >= self._snapshot_due_ns:
-            records.append(self._snapshot(now_ns))
+        records += self._snapshots.due(now_ns)
         return records
+
+    def end(self, now_ns: int) -> list[Record]:
+        """With what a process ends in peace."""
+        return [*self._snapshots.last(now_ns)]
 
     def _begin_day(self, now_ns: int) -> list[Record]:
         """At the first event of a day, before it moves anything: what the day before ended with."""
         day = now_ns // DAY_NS
         if day <= self._day:
             return []
-        ended = self._snapshot((self._day + 1) * DAY_NS - 1)
+        ended = self._snapshots.take((self._day + 1) * DAY_NS - 1)
         self._day = day
         self.account.begin_day(now_ns)
         self._is_day_kept = not self.account.is_day_due
@@ -214,7 +218,7 @@ class TradingPortfolio:
         if self._is_day_kept or self.account.is_day_due:
             return []
         self._is_day_kept = True
-        return [self._snapshot(now_ns)]
+        return [self._snapshots.take(now_ns)]
 
     def _revalue(self, symbol: str, now_ns: int) -> None:
         qty_nano = self.account.position_nano(symbol)
@@ -258,7 +262,7 @@ class TradingPortfolio:
         self._figures.order_to_fill.note((now_ns - order.submitted_ns) / SECOND_NS)
         self._revalue(fill.symbol, now_ns)
         order = self._change(order, changes)
-        return [fill, *postings, self._position(fill.symbol), order, self._snapshot(now_ns)]
+        return [fill, *postings, self._position(fill.symbol), order, self._snapshots.take(now_ns)]
 
     def _fill_of(self, book: BookName, order: Order, match: Match, now_ns: int) -> Fill:
         asked, model = order.asked, self.portfolio.model
@@ -304,11 +308,6 @@ class TradingPortfolio:
         return PositionRow(
             self.portfolio.name, symbol, position.qty_nano, position.cost, position.realised
         )
-
-    def _snapshot(self, now_ns: int) -> Snapshot:
-        self._snapshot_due_ns = now_ns - now_ns % SNAPSHOT_NS + SNAPSHOT_NS
-        self.snapshots += 1
-        return self.account.snapshot(now_ns, self.snapshots)
 
     def _count(self, fill: Fill) -> None:
         self.fills[fill.book] += 1

@@ -68,6 +68,12 @@ class PortfolioView(msgspec.Struct, frozen=True):
     fills: int
     positions: tuple[PositionView, ...]
     books: tuple[BookView, ...]
+    is_stored: bool = True
+    """False: something of it could not be stored yet, and a restart would forget that."""
+
+    def unstored(self) -> PortfolioView:
+        """The same, while the desk cannot store."""
+        return msgspec.structs.replace(self, is_stored=False)
 
 
 class OrderView(msgspec.Struct, frozen=True):

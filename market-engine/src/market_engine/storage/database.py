@@ -117,7 +117,7 @@ class Database:
                 dialect.write(self._small or self._open_small(), statements)
             except BaseException as error:
                 self._let_go()
-                if isinstance(error, dialect.row_errors):
+                if isinstance(error, (*dialect.row_errors, OverflowError, ValueError)):
                     raise RowError(f"{self.name}: {error}") from error
                 if isinstance(error, dialect.driver_error):
                     cure = dialect.cure(error)
@@ -175,6 +175,8 @@ class Database:
             yield
         except _ROW_ERRORS as error:
             raise RowError(f"{self.name}: {error.orig}") from error
+        except (OverflowError, UnicodeEncodeError) as error:  # the driver's, of a parameter
+            raise RowError(f"{self.name}: {error}") from error
         except DBAPIError as error:
             cure = self._dialect.cure(error.orig)
             raise StorageError(f"{self.name}: {error.orig}: {cure}") from error

@@ -26,8 +26,8 @@ portfolios = Table(
 orders = Table(
     "orders",
     metadata,
-    Column("number", BigInteger, primary_key=True, autoincrement=False),
-    Column("portfolio", Text, nullable=False),
+    Column("portfolio", Text, primary_key=True),
+    Column("number", BigInteger, primary_key=True, autoincrement=False),  # over all portfolios
     Column("client_order_id", Text, nullable=False),
     Column("symbol", Text, nullable=False),
     Column("asked", Text, nullable=False),  # JSON of the order as it was asked for
@@ -42,7 +42,8 @@ orders = Table(
     Column("closed_ns", BigInteger),
     Column("open_books", Text, nullable=False),  # names with commas between them
     UniqueConstraint("portfolio", "client_order_id"),
-    # each tree costs every order: no rowid, and no index of the open ones, which only a start reads
+    # each tree costs every order: no rowid, a key that is the order in which lists are read, and no
+    # index of the open ones, which only a start reads
     sqlite_with_rowid=False,
 )
 
@@ -131,6 +132,13 @@ desk_starts = Table(
     Column("number", BigInteger, primary_key=True, autoincrement=False),
     Column("wall_ns", BigInteger, nullable=False),
     Column("newest_ns", BigInteger, nullable=False),  # what the desk knew of the market's time
+)
+
+desk_venues = Table(
+    "desk_venues",
+    metadata,
+    Column("number", BigInteger, primary_key=True, autoincrement=False),  # 1: there is one
+    Column("venue", Text, nullable=False),  # whose prices everything here was made with
 )
 
 telemetry_epochs = Table(

@@ -25,6 +25,7 @@ def downgrade() -> None:
     """Drop them, with all that is in them."""
     for table in (
         "telemetry_epochs",
+        "desk_venues",
         "desk_starts",
         "trading_states",
         "portfolio_snapshots",
@@ -55,8 +56,8 @@ def _make_portfolios() -> None:
 def _make_orders() -> None:
     op.create_table(
         "orders",
-        sa.Column("number", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("portfolio", sa.Text(), nullable=False),
+        sa.Column("number", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("client_order_id", sa.Text(), nullable=False),
         sa.Column("symbol", sa.Text(), nullable=False),
         sa.Column("asked", sa.Text(), nullable=False),
@@ -70,7 +71,7 @@ def _make_orders() -> None:
         sa.Column("triggered_ns", sa.BigInteger()),
         sa.Column("closed_ns", sa.BigInteger()),
         sa.Column("open_books", sa.Text(), nullable=False),
-        sa.PrimaryKeyConstraint("number", name="pk_orders"),
+        sa.PrimaryKeyConstraint("portfolio", "number", name="pk_orders"),
         sa.UniqueConstraint(
             "portfolio", "client_order_id", name="uq_orders_portfolio_client_order_id"
         ),
@@ -170,6 +171,12 @@ def _make_states() -> None:
         sa.Column("wall_ns", sa.BigInteger(), nullable=False),
         sa.Column("newest_ns", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("number", name="pk_desk_starts"),
+    )
+    op.create_table(
+        "desk_venues",
+        sa.Column("number", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("venue", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("number", name="pk_desk_venues"),
     )
     op.create_table(
         "telemetry_epochs",
