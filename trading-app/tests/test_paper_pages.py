@@ -17,8 +17,10 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from trading_app.market_client import KEEP_S, REST_S
+from trading_app.paper_button import way
 from trading_app.paper_client import PaperClient
-from trading_app.paper_unanswered import Unanswered
+from trading_app.paper_unanswered import DOUBT_S
+from trading_app.ui.paper_shared import PAGES, unanswered
 
 NOW_MS = 1_790_000_000_000
 EVIDENCE = {
@@ -47,6 +49,7 @@ class PaperEngine:
         self.displayed, self.failing = "5", {}
         self.slow, self.pause = threading.Event(), threading.Event()
         self.residue, self.equity, self.stale = "0", "100012.40", False
+        self.is_stored = True
         self.performance = {"annual_days": 365, "days": 1, "round_trips": 0, "wins": 0,
                             "losses": 0, "breakevens": 0, "by_symbol": []} | UNDEFINED  # fmt: skip
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
@@ -150,7 +153,8 @@ class PaperEngine:
             return problem(404, "unknown_order", "No such order.")
         if method == "DELETE":
             self.orders[which] |= {"state": "cancelled", "why": "cancelled",
-                                   "detail": "cancelled by its owner"}  # fmt: skip
+                                   "detail": "cancelled by its owner",
+                                   "closed_ms": NOW_MS + 1}  # fmt: skip
         return 200, self.orders[which]
 
     def _place(self, body):
@@ -207,7 +211,7 @@ class PaperEngine:
             "cash": "37968.89995", "equity": self.equity, "realised": "0", "unrealised": "43.4",
             "fees": "31.00005", "residue": self.residue, "gross": "62043.5", "peak": "100012.40",
             "max_drawdown": -0.001, "day_profit": "12.40", "fills": 1,
-            "open_orders": self._waiting(name),
+            "open_orders": self._waiting(name), "is_stored": self.is_stored,
             "positions": [position], "books": books,
         }  # fmt: skip
 
@@ -277,11 +281,14 @@ def open_portfolio(client):
 
 @pytest.fixture
 def open_trade(client, desk):
-    return lambda: opened(trade_page, desk=desk, paper=client)
+    return lambda **filled_in: opened(trade_page, filled_in, desk=desk, paper=client)
 
 
-def opened(script, **arguments):
-    return checked(AppTest.from_function(script, kwargs=arguments, default_timeout=20).run())
+def opened(script, filled_in=None, **arguments):
+    page = AppTest.from_function(script, kwargs=arguments, default_timeout=20)
+    for field, value in (filled_in or {}).items():
+        page.session_state[field] = value
+    return checked(page.run())
 
 
 def checked(page):
@@ -293,6 +300,22 @@ def again(page):
     """Look once more, when what was answered is no longer kept."""
     time.sleep(KEEP_S)
     return checked(page.run())
+
+
+def shown_within(is_so, deadline_s=30.0):
+    """Wait until it is so: an answer is kept for a moment, and may be late on a busy machine."""
+    end_s = time.monotonic() + deadline_s
+    while not is_so():
+        assert time.monotonic() < end_s
+        time.sleep(0.02)
+
+
+def comes(page, is_so):
+    """Look until something is so: on a loaded machine an answer may come too late for one look."""
+    end_s = time.monotonic() + 30
+    while not is_so():
+        assert time.monotonic() < end_s, words(page)[:600]
+        again(page)
 
 
 def html(page):
@@ -312,13 +335,10 @@ def click(page, key):
     return checked(page.button(key=key).click().run())
 
 
-def clock_of(page, at_s=0.0):
-    """Let the page's orders without an answer wait by a clock that stands still."""
-    for name in ("trade", "orders"):
-        key = f"paper-unanswered-{name}"
-        if key not in page.session_state:
-            page.session_state[key] = Unanswered()
-        page.session_state[key].clock = lambda: at_s
+def clock_of(client, at_s=0.0):
+    """Let the orders without an answer wait by a clock that stands still."""
+    for name in PAGES:
+        unanswered(client, name).clock = lambda: at_s
 
 
 def placed(engine):
@@ -360,12 +380,14 @@ def test_a_denied_buy_says_the_reason(open_trade, paper):
     assert toasts(page) == ["Buy 1 BTCUSDT: denied: Too much at once."]
 
 
-def test_a_retry_after_an_answer_that_did_not_come_is_one_order(open_trade, paper, publisher):
+def test_a_retry_after_an_answer_that_did_not_come_is_one_order(
+    open_trade, paper, client, publisher
+):
     page = open_trade()
-    clock_of(page)
+    clock_of(client)
     paper.silent = True
     click(page, "buy")
-    assert "not known whether it was taken" in toasts(page)[0]
+    assert "not known whether the desk took it" in toasts(page)[0]
     assert publisher.trades == []
     paper.silent = False
     click(again(page), "buy")
@@ -373,7 +395,7 @@ def test_a_retry_after_an_answer_that_did_not_come_is_one_order(open_trade, pape
         "Buy 1 BTCUSDT: it had been taken at the first try: filled at 62\u202f000.1"
     ]
     assert len(paper.orders) == 1
-    clock_of(page, 100.0)
+    clock_of(client, 100.0)
     click(again(page), "buy")
     assert len(paper.orders) == 2
 
@@ -381,20 +403,18 @@ def test_a_retry_after_an_answer_that_did_not_come_is_one_order(open_trade, pape
 @pytest.mark.parametrize(
     ("symbol", "price", "said"),
     [
-        ("no symbol", None, "no symbol: the trade is published as before"),
-        ("SOLUSDT", None, "SOLUSDT has no market here: the trade is published as before"),
-        ("BTCUSDT", 3.5, "with a price typed in, the trade is published as before"),
+        ("no symbol", None, "no symbol: trades are published, not on the paper desk"),
+        ("SOLUSDT", None, "SOLUSDT has no market here: trades are published, not on the"),
+        ("BTCUSDT", 3.5, "with a price typed in: trades are published, not on the paper desk"),
     ],
 )
-def test_what_cannot_be_an_order_is_published_as_before_and_the_page_says_so(
+def test_what_cannot_be_an_order_is_published_and_the_line_and_the_toast_say_so(
     open_trade, paper, publisher, symbol, price, said
 ):
-    page = open_trade()
-    page.selectbox(key="symbol").set_value(symbol)
-    page.number_input(key="price").set_value(price)
-    checked(page.run())
+    page = open_trade(symbol=symbol, price=price)
     assert said in words(page)
     click(page, "buy")
+    assert toasts(page)[0].endswith("not on the paper desk: no risk check, and not in its ledger")
     assert len(publisher.trades) == 1
     assert paper.told == []
 
@@ -402,10 +422,10 @@ def test_what_cannot_be_an_order_is_published_as_before_and_the_page_says_so(
 def test_without_an_engine_trades_are_published_as_before(open_trade, paper, publisher):
     paper.stop()
     page = open_trade()
-    assert "market-engine is away: trades are published as before" in words(page)
+    assert "market-engine is away: trades are published, not on the paper desk" in words(page)
     click(page, "buy")
     (said,) = toasts(page)
-    assert said.startswith("Buy 1 BTCUSDT is on its way · the paper desk was not there")
+    assert said.startswith("Buy 1 BTCUSDT is on its way · not on the paper desk")
     assert said.endswith("no risk check, and not in its ledger")
     assert len(publisher.trades) == 1
     assert paper.told == []
@@ -414,6 +434,90 @@ def test_without_an_engine_trades_are_published_as_before(open_trade, paper, pub
 def test_a_halted_desk_is_said_before_the_click(open_trade, paper):
     paper.state["state"] = "halted"
     assert "the paper desk is halted: it denies new orders" in words(open_trade())
+
+
+@pytest.mark.parametrize("state", ["halted", "reducing", "flatten"])
+@pytest.mark.parametrize(("symbol", "price"), [(None, None), ("SOLUSDT", None), ("BTCUSDT", 3.5)])
+def test_no_trade_may_pass_a_desk_that_is_not_active(paper, client, state, symbol, price):
+    shown_within(lambda: way(client, symbol, price).may_pass)
+    paper.state["state"] = state
+    held = f"the paper desk is {state}: nothing is published past it"
+    shown_within(lambda: held in way(client, symbol, price).words)
+    found = way(client, symbol, price)
+    assert (found.may_pass, found.to_desk) == (False, False)
+
+
+def test_nothing_is_published_past_a_halted_desk_and_the_page_says_so(open_trade, paper, publisher):
+    paper.state["state"] = "halted"
+    page = open_trade(symbol="SOLUSDT")
+    held = "the paper desk is halted: nothing is published past it"
+    assert f"{held}. The way out: Active on the page Orders." in words(page)
+    click(page, "buy")
+    assert f"**not** taken: {held}" in toasts(page)[0]
+    assert publisher.trades == []
+    assert paper.told == []
+
+
+def test_a_halt_holds_for_trades_when_the_engine_has_gone(open_trade, paper, publisher):
+    paper.state["state"] = "halted"
+    page = open_trade()
+    paper.stop()
+    page = click(again(page), "buy")
+    assert "the paper desk was halted when market-engine went away" in toasts(page)[0]
+    assert publisher.trades == []
+
+
+def test_nothing_is_published_while_it_is_not_known_whether_the_desk_is_halted(
+    open_trade, paper, publisher
+):
+    paper.failing["/trading-state"] = "busy"
+    page = click(open_trade(symbol="no symbol"), "buy")
+    assert "the paper desk answers late" in toasts(page)[0]
+    assert publisher.trades == []
+
+
+def test_small_letters_of_a_symbol_are_its_capital_ones(open_trade, paper, publisher):
+    click(open_trade(symbol=" ethusdt"), "buy")
+    (order,) = paper.orders.values()
+    assert order["symbol"] == "ETHUSDT"
+    assert publisher.trades == []
+
+
+def test_the_symbols_of_the_market_are_offered_while_the_engine_is_there(open_trade, paper):
+    paper.symbols = ["AAPL", "BTCUSDT"]
+    page = open_trade()
+    assert page.selectbox(key="symbol").options == ["BTCUSDT", "AAPL", "no symbol"]
+    assert page.selectbox(key="symbol").value == "BTCUSDT"
+
+
+def test_without_an_engine_the_usual_symbols_are_offered(open_trade, paper):
+    paper.stop()
+    assert open_trade().selectbox(key="symbol").options == [
+        "BTCUSDT", "ETHUSDT", "SOLUSDT", "no symbol"
+    ]  # fmt: skip
+
+
+def test_your_events_list_the_orders_of_this_page_with_what_became_of_each(open_trade, paper):
+    place_one(paper)  # of somebody else
+    page = open_trade()
+    assert "Your trades appear here" in words(page)
+    paper.waits = "all that was displayed is taken"
+    click(page, "buy")
+    paper.waits = None
+    click(page, "sell")
+    text = words(again(open_trade()))  # after a reload, too
+    assert "Your trades appear here" not in text
+    listed = text[text.index("your events") : text.index("all publishers")]
+    assert re.search("sell 1 BTCUSDT filled at .* buy 1 BTCUSDT waits: all that was", listed)
+    assert listed.count("BTCUSDT") == 2
+    (waiting,) = [o for o in paper.orders.values() if o["state"] == "working"]
+    waiting |= {"state": "filled", "detail": "", "filled_qty": "1", "average_price": "62001"}
+    assert "buy 1 BTCUSDT filled at 62\u202f001" in words(again(page))
+
+
+def test_your_events_say_so_where_the_orders_are_not_known(open_trade, paper):
+    paper.failing["/orders"] = "busy"
+    assert "your orders on the paper desk are not known" in words(open_trade())
 
 
 def test_an_order_that_waits_is_followed_to_its_end(open_trade, paper):
@@ -444,8 +548,8 @@ def test_the_first_visit_offers_to_make_a_portfolio_and_a_click_makes_it(open_or
 def test_the_ticket_previews_cost_and_risk_and_places_what_it_says(open_orders, paper):
     page = open_orders()
     text = words(page)
-    assert "expected price 62\u202f000.1" in text
-    assert "cash after 37\u202f968.90" in text
+    assert "expected price, USDT 62\u202f000.1" in text
+    assert "cash after, USDT 37\u202f968.90" in text
     assert "passes the risk checks" in text
     assert paper.told == []
     checked(page.segmented_control(key="order-type").set_value("Limit").run())
@@ -533,13 +637,65 @@ def test_without_an_engine_both_pages_say_so_and_come_back(open_orders, open_por
     for open_it in (open_orders, open_portfolio):
         text = words(open_it())
         assert "▲ away" in text
-        assert "make apps-up" in text
+        assert "Because: " in text
+        assert "make apps-up" not in text  # something listens there
     paper.away = False
     time.sleep(REST_S)
     assert "● live" in words(open_orders())
 
 
+def test_where_nothing_listens_both_pages_say_how_to_start_it(open_orders, open_portfolio, paper):
+    paper.stop()
+    for open_it in (open_orders, open_portfolio):
+        text = words(open_it())
+        assert "▲ away" in text
+        assert "make apps-up" in text
+
+
+def test_an_order_older_than_the_newest_hundred_that_ends_is_listed_first(open_orders, paper):
+    paper.waits = "the market is not at its limit"
+    place_one(paper)
+    paper.waits = None
+    for _ in range(130):
+        place_one(paper)
+    page = open_orders()
+    assert "the newest 100" in words(page)
+    click(page, "cancel-1")
+    first = lambda: re.search(r'<td class="ta-wrap" title="(main-\d+)">', html(page))[1]  # noqa: E731
+    comes(page, lambda: first() == "main-0")
+
+
 # --- Portfolio
+
+
+def test_figures_of_an_engine_that_left_are_grey_with_their_age_in_every_panel(
+    open_portfolio, paper, client
+):
+    page = open_portfolio()
+    comes(page, lambda: "● live" in words(page) and "Not known" not in words(page))
+    assert "100\u202f004.00 now" in words(page)
+    assert "every cent explained" in words(page)
+    assert "as of" not in words(page)
+    paper.away = True
+    client._clock = lambda: time.time() - 20  # it left long ago
+    again(page)
+    client._clock = time.time
+    panels = "equity, 1 day", "performance", "profit by symbol", "positions", "three books"
+    dated = [re.compile(rf"{panel}[^<]*<span>[^<]*as of \d+ s ago") for panel in panels]
+    comes(page, lambda: all(each.search(html(page)) for each in dated))
+    text = words(page)
+    assert "▲ away" in text
+    assert "every cent explained" not in text
+    assert "100\u202f004.00 now" not in text
+    assert re.search(r"100\u202f004.00 as of \d+ s ago", text)
+
+
+def test_a_portfolio_that_is_not_stored_yet_says_so(open_portfolio, paper):
+    page = open_portfolio()
+    assert "not stored" not in words(page)
+    paper.is_stored = False
+    comes(page, lambda: "◆ stale" in words(page))
+    assert "not stored yet: what is new in it would be gone after a crash" in words(page)
 
 
 def test_the_portfolio_says_where_it_stands_and_that_every_cent_is_explained(open_portfolio, paper):
@@ -593,10 +749,10 @@ def test_an_engine_that_left_leaves_its_last_figures_greyed_with_their_age(
 
 @pytest.mark.parametrize("leaves", [True, False])
 def test_a_trade_that_the_desk_may_have_taken_is_never_published(
-    open_trade, paper, publisher, leaves
+    open_trade, paper, client, publisher, leaves
 ):
     page = open_trade()
-    clock_of(page)
+    clock_of(client)
     paper.silent = True
     click(page, "buy")
     if leaves:
@@ -605,7 +761,7 @@ def test_a_trade_that_the_desk_may_have_taken_is_never_published(
         paper.away = True
     click(again(page), "buy")
     assert "not known whether" in toasts(page)[0]
-    assert "it stays one order" in toasts(page)[0]
+    assert "what became of it is said here" in toasts(page)[0]
     assert publisher.trades == []
     assert "buy 1 BTCUSDT market: no answer yet" in words(page)
     if leaves:
@@ -620,29 +776,26 @@ def test_a_trade_that_the_desk_may_have_taken_is_never_published(
 
 
 def test_an_engine_that_leaves_between_the_look_and_the_click_publishes_nothing_taken(
-    open_trade, paper, publisher
+    open_trade, paper, client, publisher
 ):
     page = open_trade()
-    clock_of(page)
+    clock_of(client)
     paper.silent = True
     click(page, "buy")
     again(page)  # what it answered just now is kept, so the next click goes to the desk
     paper.stop()
     click(page, "buy")
     assert "it is not known whether the desk took it" in toasts(page)[0]
-    assert "Press again when it is back: it stays one order" in toasts(page)[0]
     assert publisher.trades == []
 
 
 @pytest.mark.parametrize(("opens", "key"), [("open_trade", "buy"), ("open_orders", "place-buy")])
-def test_a_double_click_is_one_order(request, paper, opens, key):
+def test_a_double_click_is_one_order(request, paper, client, opens, key):
     page = request.getfixturevalue(opens)()
-    at_s = [0.0]
-    for name in ("trade", "orders"):
-        page.session_state[f"paper-unanswered-{name}"] = Unanswered(lambda: at_s[0])
+    clock_of(client)
     click(click(page, key), key)
     assert len(paper.orders) == 1
-    at_s[0] = 0.6
+    clock_of(client, 0.6)
     click(page, key)
     assert len(paper.orders) == 2
 
@@ -666,46 +819,105 @@ def test_one_slow_answer_publishes_nothing_past_the_desk(open_trade, paper, publ
 
 @pytest.mark.parametrize(("opens", "key"), [("open_trade", "buy"), ("open_orders", "place-buy")])
 def test_an_order_without_an_answer_is_asked_for_by_its_id_until_it_is_known(
-    request, paper, opens, key
+    request, paper, client, opens, key
 ):
     page = request.getfixturevalue(opens)()
-    clock_of(page)
+    clock_of(client)
     paper.silent = True
     click(page, key)
     paper.silent = False
     text = words(again(page))
     assert "buy 1 BTCUSDT market: no answer yet" in text
-    clock_of(page, 2.0)
+    clock_of(client, 2.0)
     page = again(page)
     assert toasts(page) == ["Taken after all: buy 1 BTCUSDT market: filled at 62\u202f000.1"]
     assert "no answer yet" not in words(again(page))
-    clock_of(page, 4.0)
+    clock_of(client, 4.0)
+    click(page, key)
+    (which,) = paper.orders
+    assert "no other order, it was taken already: filled at 62\u202f000.1." in toasts(page)[0]
+    assert toasts(page)[0].endswith(f"For another of the same, wait 8 s ({which})")
+    clock_of(client, 2.1 + DOUBT_S)
     click(page, key)
     assert len(paper.orders) == 2
 
 
-def test_an_order_that_never_came_is_said_and_forgotten(open_orders, paper):
+@pytest.mark.parametrize(("opens", "key"), [("open_trade", "buy"), ("open_orders", "place-buy")])
+def test_a_toast_of_doubt_never_invites_another_press(request, paper, client, opens, key):
+    page = request.getfixturevalue(opens)()
+    clock_of(client)
+    paper.silent = True
+    click(page, key)
+    said = toasts(page)[0] + words(page)
+    assert "It is being asked for: what became of it is said here" in said
+    assert not re.search("[Pp]ress again|same once more|stays one order", said)
+
+
+@pytest.mark.parametrize(("opens", "key"), [("open_trade", "buy"), ("open_orders", "place-buy")])
+def test_a_reload_and_another_tab_know_the_order_without_an_answer(
+    request, paper, client, opens, key
+):
+    opened_anew = request.getfixturevalue(opens)
+    page = opened_anew()
+    clock_of(client)
+    paper.silent = True
+    click(page, key)
+    paper.silent = False
+    other = opened_anew()
+    assert "buy 1 BTCUSDT market: no answer yet" in words(other)
+    clock_of(client, 2.0)
+    time.sleep(KEEP_S)
+    checked(page.run())
+    click(other, key)
+    assert any("it was taken already" in said for said in toasts(other))
+    assert len(paper.orders) == 1
+
+
+def test_every_tab_is_told_once_what_turned_out(open_trade, paper, client):
+    page, other = open_trade(), open_trade()
+    clock_of(client)
+    paper.silent = True
+    click(page, "buy")
+    paper.silent = False
+    clock_of(client, 2.0)
+    time.sleep(KEEP_S)
+    told = ["Taken after all: buy 1 BTCUSDT market: filled at 62\u202f000.1"]
+    assert [toasts(checked(tab.run())) for tab in (page, other)] == [told, told]
+    assert toasts(open_trade()) == told  # a reload, a moment after
+    assert toasts(checked(page.run())) == []
+
+
+@pytest.mark.parametrize(("opens", "key"), [("open_trade", "buy"), ("open_orders", "place-buy")])
+def test_an_order_that_was_found_late_and_denied_is_no_success(request, paper, client, opens, key):
+    page = request.getfixturevalue(opens)()
+    clock_of(client)
+    paper.refusal, paper.silent = "max_order", True
+    click(page, key)
+    paper.silent = False
+    clock_of(client, 2.0)
+    page = again(page)
+    assert toasts(page) == ["Answered late: buy 1 BTCUSDT market: denied: Too much at once."]
+    assert [toast.icon for toast in page.toast] == [":material/block:"]
+
+
+def test_an_order_that_never_came_is_said_and_forgotten(open_orders, paper, client):
     page = open_orders()
-    clock_of(page)
+    clock_of(client)
     paper.silent = True
     click(page, "place-buy")
     paper.silent = False
     paper.orders.clear()
     for at_s, said in ((2.0, []), (13.0, ["Not taken, it never came: buy 1 BTCUSDT market"])):
-        clock_of(page, at_s)
+        clock_of(client, at_s)
         page = again(page)
         assert toasts(page) == said
         assert ("the desk does not know it so far" in words(page)) == (not said)
 
 
 def test_the_hint_of_one_page_is_not_that_of_the_other(open_orders, open_trade, paper):
-    page = open_orders()
     paper.silent = True
-    click(page, "place-buy")
-    other = open_trade()
-    key = "paper-unanswered-orders"
-    other.session_state[key] = page.session_state[key]
-    assert "no answer yet" not in words(checked(other.run()))
+    click(open_orders(), "place-buy")
+    assert "no answer yet" not in words(open_trade())
 
 
 def test_an_order_that_could_not_be_stored_is_not_taken_and_is_not_waited_for(open_trade, paper):
@@ -733,9 +945,50 @@ def test_a_halt_that_could_not_be_stored_is_said_to_be_in_force_and_not_kept(ope
     paper.failing["/trading-state"] = "not_stored"
     click(page, "state-halted")
     paper.failing.clear()
-    assert "Halted is in force, but it is not stored" in words(again(page))
+    paper.state["state"] = "halted"
+    assert "Halted is in force, but when it was pressed it could not be stored" in words(
+        again(again(page))
+    )
     click(page, "state-halted")
-    assert "not stored" not in words(again(page))
+    assert "not be stored" not in words(again(page))
+
+
+def test_a_halt_that_a_restart_forgot_is_not_said_to_be_in_force(open_orders, paper):
+    page = open_orders()
+    paper.failing["/trading-state"] = "not_stored"
+    click(page, "state-halted")
+    paper.failing.clear()
+    text = words(again(page))
+    assert "● live" in text
+    assert "Halted was not stored, and is not in force: the desk is active" in text
+
+
+def test_a_halt_that_did_not_reach_the_desk_is_forgotten_once_somebody_else_halted_it(
+    open_orders, paper
+):
+    page = open_orders()
+    paper.failing["/trading-state"] = "busy"
+    click(page, "state-halted")
+    assert "Halted has no answer" in words(page)
+    paper.failing.clear()
+    paper.state["state"] = "halted"
+    text = words(again(again(page)))
+    assert "◆ halted" in text
+    assert "is not in force" not in text
+    assert "has no answer" not in text
+
+
+def test_while_the_engine_is_away_no_state_is_marked_as_in_force(open_orders, paper, client):
+    page = open_orders()
+    ahead_s = [0.0]
+    client._clock = lambda: time.time() - ahead_s[0]
+    ahead_s[0] = 60.0
+    paper.away = True
+    page = again(page)
+    ahead_s[0] = 0.0
+    text = words(again(again(page)))
+    assert "Active as of" in text
+    assert page.button(key="state-active").label == "Active"
 
 
 def test_the_state_in_force_is_marked_in_words(open_orders, paper):

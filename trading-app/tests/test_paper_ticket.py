@@ -1,6 +1,5 @@
 """What is filled in becomes an exact order, or says what is wrong; words for money and evidence."""
 
-import threading
 from datetime import UTC
 from decimal import Decimal
 
@@ -9,17 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trading_app.formats import moment
-from trading_app.market_client import Failed, Refused
 from trading_app.order_ticket import Problem
 from trading_app.paper_answers import EquityHistory, Evidence, Fill, Order, Performance
-from trading_app.paper_button import place, press
-from trading_app.paper_client import Done
 from trading_app.paper_formats import evidence_words, grouped, money, order_words, outcome, profit
-from trading_app.paper_status import UNKNOWN_PORTFOLIO
 from trading_app.paper_ticket import OrderForm, market_body, order_body, portfolio_body
-from trading_app.paper_unanswered import UNANSWERED_MAX, Unanswered
 from trading_app.paper_undefined import undefined
-from trading_app.sidecar_client import Away
 from trading_app.ui import portfolio_parts
 from trading_app.ui.portfolio_charts import (
     GAP_MS,
@@ -78,19 +71,6 @@ def test_every_wrong_field_is_named():
 @pytest.mark.parametrize("name", ["", "Main", "a" * 33, "a b", "../a"])
 def test_a_portfolio_has_a_plain_name(name):
     assert portfolio_body(name, "USDT", "1") == [Problem("name", "must be 1 to 32 of a-z 0-9 _ -")]
-
-
-def test_an_order_keeps_its_id_until_it_is_answered_and_the_oldest_is_forgotten():
-    unanswered = Unanswered()
-    body = {"symbol": "BTCUSDT", "qty": "1"}
-    first = unanswered.id_of(body)
-    assert unanswered.id_of(dict(reversed(body.items()))) == first
-    assert unanswered.id_of(body | {"qty": "2"}) != first
-    unanswered.answered(body)
-    assert unanswered.id_of(body) != first
-    for qty in range(UNANSWERED_MAX + 5):
-        unanswered.id_of(body | {"qty": str(qty + 3)})
-    assert len(unanswered) == UNANSWERED_MAX
 
 
 @pytest.mark.parametrize(
@@ -188,7 +168,7 @@ def test_a_curve_breaks_where_equity_is_not_known_and_where_nobody_looked():
 
 def test_an_unknown_drawdown_is_not_none_at_all():
     found = curve(history((0, "-5", None), (60_000, "-4", None)), None)
-    assert "at most — below the peak at the points shown" in portfolio_parts.curve_note(found)
+    assert "at most — below the peak at the points shown" in portfolio_parts.curve_note(found, "")
 
 
 @given(st.floats(0.5, 5e4))
@@ -229,98 +209,3 @@ def test_amounts_in_the_desks_sentences_are_grouped_and_ids_and_times_are_not():
 )
 def test_a_figure_that_is_not_defined_says_its_own_reason(figures, figure, said):
     assert said in undefined(Performance.model_validate(figures), figure)
-
-
-class Answers:
-    """A client whose engine says what it is told to; ``ids`` are those it was asked with."""
-
-    def __init__(self, *answers):
-        self.answers, self.ids = list(answers), []
-
-    def place(self, body):
-        self.ids.append(body["client_order_id"])
-        return self.answers.pop(0)
-
-    def make(self, _):
-        return AWAY
-
-
-AWAY = Away("nothing answers", 0.0, None, None)
-TAKEN = Done(Order.model_validate(ORDER | {"state": "filled"}))
-BODY = {"symbol": "BTCUSDT", "qty": "1"}
-
-
-@pytest.mark.parametrize("second", [AWAY, Refused("busy", "Not now.")])
-def test_what_may_have_been_taken_stays_one_order_until_the_desk_says_so(second):
-    client = Answers(Failed("late"), second, TAKEN, TAKEN)
-    at_s = [0.0]
-    unanswered = Unanswered(lambda: at_s[0])
-    for answered in (Failed, Failed, Done):
-        assert isinstance(place(client, unanswered, BODY), answered)
-    assert len(unanswered) == 0
-    at_s[0] = 9.0
-    place(client, unanswered, BODY)
-    assert len(set(client.ids[:3])) == 1
-    assert client.ids[3] != client.ids[0]
-
-
-@pytest.mark.parametrize("first", [AWAY, Refused("busy", "Not now.")])
-def test_what_was_certainly_not_taken_is_forgotten(first):
-    client = Answers(first, TAKEN)
-    unanswered = Unanswered()
-    assert place(client, unanswered, BODY) == first
-    assert len(unanswered) == 0
-    place(client, unanswered, BODY)
-    assert client.ids[0] != client.ids[1]
-
-
-def test_a_double_click_is_one_order_and_a_later_click_another():
-    client = Answers(*[TAKEN] * 5)
-    at_s = [10.0]
-    unanswered = Unanswered(lambda: at_s[0])
-    for now_s in (10.0, 10.1, 10.49, 10.51):
-        at_s[0] = now_s
-        place(client, unanswered, BODY)
-    first, second, third, fourth = client.ids
-    assert first == second == third != fourth
-    at_s[0] = 11.5
-    place(client, unanswered, BODY, 10.6)  # pressed in time, and sent late
-    assert client.ids[4] == fourth
-
-
-def test_a_double_click_whose_second_half_finds_nobody_is_not_known_as_undone():
-    client = Answers(TAKEN, AWAY, TAKEN)
-    at_s = [0.0]
-    unanswered = Unanswered(lambda: at_s[0])
-    place(client, unanswered, BODY)
-    assert isinstance(place(client, unanswered, BODY), Failed)
-    at_s[0] = 9.0
-    place(client, unanswered, BODY)
-    assert len(set(client.ids)) == 1
-
-
-def test_a_portfolio_that_cannot_be_made_leaves_an_unanswered_order_as_it_is():
-    client = Answers(Failed("late"), Refused(UNKNOWN_PORTFOLIO, "None."), TAKEN)
-    unanswered = Unanswered()
-    for answered in (Failed, Failed, Done):
-        assert isinstance(press(client, unanswered, "BTCUSDT", "buy", 1.0).answer, answered)
-    assert len(set(client.ids)) == 1
-
-
-def test_clicks_at_once_in_one_session_are_one_order():
-    release = threading.Event()
-
-    class Slow(Answers):
-        def place(self, body):
-            release.wait(5)
-            return super().place(body)
-
-    client, unanswered = Slow(TAKEN, TAKEN), Unanswered()
-    clicks = [threading.Thread(target=place, args=(client, unanswered, BODY)) for _ in "ab"]
-    for each in clicks:
-        each.start()
-    release.set()
-    for each in clicks:
-        each.join()
-    assert len(client.ids) == 2
-    assert len(set(client.ids)) == 1

@@ -7,7 +7,7 @@ None is unknown or undefined, never 0. Fields that the pages do not read are ign
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
@@ -17,6 +17,8 @@ Side = Literal["buy", "sell"]
 FINAL: Final = frozenset({"filled", "cancelled", "expired", "denied"})
 """The states in which an order stays."""
 ROWS_MAX: Final = 1_000
+Ms = Annotated[int, Field(ge=0, le=7_258_118_400_000)]
+"""A time in ms since 1970, up to 2200: what is farther off is no time, and could not be written."""
 
 
 class PortfolioShape(Answer):
@@ -25,7 +27,7 @@ class PortfolioShape(Answer):
     name: str
     currency: str = ""
     balance: Decimal = Decimal(0)
-    created_ms: int | None = None
+    created_ms: Ms | None = None
     annual_days: int | None = None
 
 
@@ -49,7 +51,7 @@ class TradingState(Answer):
     """What the desk lets through, since when, and why."""
 
     state: str
-    since_ms: int | None = None
+    since_ms: Ms | None = None
     reason: str | None = None
 
 
@@ -62,7 +64,7 @@ class Position(Answer):
     cost: Decimal = Decimal(0)
     price: Decimal | None = None
     price_source: str | None = None
-    price_ms: int | None = None
+    price_ms: Ms | None = None
     is_stale: bool = False
     value: Decimal | None = None
     unrealised: Decimal | None = None
@@ -81,10 +83,14 @@ class Book(Answer):
 
 
 class PortfolioNow(Answer):
-    """A portfolio at a moment. ``residue`` is what its other figures do not explain: 0."""
+    """A portfolio at a moment. ``residue`` is what its other figures do not explain: 0.
+
+    Not ``is_stored``: the desk cannot store now, and a crash would undo what is new in it.
+    """
 
     portfolio: PortfolioShape
-    now_ms: int | None = None
+    now_ms: Ms | None = None
+    is_stored: bool = True
     state: TradingState
     cash: Decimal
     equity: Decimal | None = None
@@ -110,7 +116,7 @@ class PortfolioNow(Answer):
 class EquityPoint(Answer):
     """A snapshot; ``drawdown`` is how far equity stood below its peak then, 0 or less."""
 
-    at_ms: int
+    at_ms: Ms
     equity: Decimal | None = None
     drawdown: float | None = None
 
@@ -176,9 +182,9 @@ class Order(Answer):
     filled_qty: Decimal = Decimal(0)
     left_qty: Decimal | None = None
     average_price: Decimal | None = None
-    submitted_ms: int | None = None
-    accepted_ms: int | None = None
-    closed_ms: int | None = None
+    submitted_ms: Ms | None = None
+    accepted_ms: Ms | None = None
+    closed_ms: Ms | None = None
 
     @property
     def is_final(self) -> bool:
@@ -205,8 +211,8 @@ class Evidence(Answer):
     price: Decimal
     size: Decimal
     taken_before: Decimal = Decimal(0)
-    event_ms: int | None = None
-    received_ms: int | None = None
+    event_ms: Ms | None = None
+    received_ms: Ms | None = None
     trade_id: int | None = None
     rule: str | None = None
 
@@ -222,7 +228,7 @@ class Fill(Answer):
     qty: Decimal
     fee: Decimal | None = None
     is_maker: bool = False
-    filled_ms: int
+    filled_ms: Ms
     evidence: Evidence
 
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from trading_app.market_answers import Symbols
 from trading_app.market_client import Failed, Refused
 from trading_app.market_look import shown
 from trading_app.order_ticket import Problem
@@ -16,11 +17,18 @@ from trading_app.paper_answers import Order, TradingState
 from trading_app.paper_client import Done, PaperClient
 from trading_app.paper_status import UNKNOWN_PORTFOLIO
 from trading_app.paper_ticket import market_body
-from trading_app.paper_unanswered import Unanswered
+from trading_app.paper_unanswered import (
+    DOUBLE_CLICK_S,
+    DOUBT_S,
+    UNANSWERED_MAX,
+    Unanswered,
+)
 from trading_app.sidecar_client import Away
 
 MAIN: Final = "main"
 MAIN_BODY: Final = {"name": MAIN, "currency": "USDT", "balance": "100000"}
+ACTIVE: Final = "active"
+_WAY_OUT: Final = "Active on the page Orders"
 Placing = Done[Order] | Away[Order] | Refused | Failed
 
 
@@ -29,12 +37,23 @@ class Lost(Failed):
 
 
 @dataclass(frozen=True, slots=True)
+class Already(Done[Order]):
+    """It was taken before, and nothing was sent; the same is this order for so long still."""
+
+    for_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Way:
-    """Where a trade goes, in words that stand for themselves; ``problem``: not as people expect."""
+    """Where a trade goes, in words that stand for themselves; ``problem``: not as people expect.
+
+    Not ``to_desk``, it is published past it if it ``may_pass``; else it goes nowhere.
+    """
 
     to_desk: bool
     words: str
     problem: bool = False
+    may_pass: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,26 +65,59 @@ class Pressed:
 
 
 def way(client: PaperClient, symbol: str | None, price: float | None) -> Way:
-    """Say where a trade goes now: to the desk if it can be one, else it is published as before."""
-    if symbol is None or price is not None:
-        why = "no symbol: the" if symbol is None else "with a price typed in, the"
-        return Way(False, f"{why} trade is published as before")
+    """Say where a trade goes now: to the desk if it can be one, else past it while it is active."""
     state, symbols = client.trading_state(), client.symbols("feed")
     if client.is_gone:
-        return Way(False, "market-engine is away: trades are published as before", True)
-    if isinstance(state, Refused) or isinstance(symbols, Refused):
-        return Way(False, "market-engine has no paper desk: trades are published as before", True)
-    found = shown(symbols)
+        return _gone(state)
+    if isinstance(state, Refused):
+        return _past("market-engine has no paper desk", problem=True)
+    why = _no_order(symbol, price, shown(symbols))
+    if not why:
+        return _to_desk(state)
+    if isinstance(state, Away):
+        return _nowhere(f"the paper desk answers late ({state.reason})", "Wait a moment.")
+    return _past(why) if state.state == ACTIVE else _held(state)
+
+
+def _no_order(symbol: str | None, price: float | None, found: Symbols | None) -> str:
+    """Say why a trade cannot be an order of the desk; "" if it can be."""
+    if symbol is None:
+        return "no symbol"
+    if price is not None:
+        return "with a price typed in"
     if found is not None and all(each.symbol != symbol for each in found.symbols):
-        return Way(False, f"{symbol} has no market here: the trade is published as before")
-    return _to_desk(state)
+        return f"{symbol} has no market here"
+    return ""
+
+
+def _gone(state: TradingState | Away[TradingState] | Refused) -> Way:
+    """A halt outlives the engine: what it said last holds until it says otherwise."""
+    last = shown(state)
+    if last is None or last.state == ACTIVE:
+        return _past("market-engine is away", problem=True)
+    was = f"the paper desk was {last.state} when market-engine went away"
+    return _nowhere(was, f"Start it, then press {_WAY_OUT}.")
+
+
+def _held(state: TradingState) -> Way:
+    return _nowhere(f"the paper desk is {state.state}", f"The way out: {_WAY_OUT}.")
+
+
+def _nowhere(why: str, cure: str) -> Way:
+    return Way(False, f"{why}: nothing is published past it. {cure}", problem=True)
+
+
+def _past(why: str, *, problem: bool = False) -> Way:
+    words = f"{why}: trades are published, not on the paper desk"
+    return Way(False, words, problem, may_pass=True)
 
 
 def _to_desk(state: TradingState | Away[TradingState]) -> Way:
     if isinstance(state, Away):
         return Way(True, f"the paper desk answers late ({state.reason}): trades go to it", True)
     if state.state in {"halted", "flatten"}:
-        return Way(True, f"the paper desk is {state.state}: it denies new orders", True)
+        words = f"the paper desk is {state.state}: it denies new orders. The way out: {_WAY_OUT}"
+        return Way(True, words, True)
     held = "; it takes what reduces a position alone" if state.state == "reducing" else ""
     return Way(True, f"trades go to the paper desk, portfolio {MAIN}{held}", bool(held))
 
@@ -111,18 +163,31 @@ def _send(
 ) -> Placing:
     at_s = unanswered.clock() if pressed_s is None else pressed_s
     with unanswered.sending:
-        tried = unanswered.may_be_taken(body, at_s)
-        answer = client.place({**body, "client_order_id": unanswered.id_of(body, at_s)})
+        if held := unanswered.taken(body, at_s):
+            return _already(client, unanswered, *held)
+        if not unanswered.has_room(body):
+            return Refused(
+                "too_many_unanswered",
+                f"{UNANSWERED_MAX} orders have no answer yet: no other is sent until one has",
+            )
+        tried = unanswered.is_tried(body)
+        answer = client.place({**body, "client_order_id": unanswered.id_of(body)})
         if isinstance(answer, Done):
-            unanswered.done(body)
+            unanswered.done(body, answer.answer, DOUBT_S if tried else DOUBLE_CLICK_S)
         elif not (tried or isinstance(answer, Failed)):
             unanswered.answered(body)
     return answer
 
 
+def _already(client: PaperClient, unanswered: Unanswered, held: Order, until_s: float) -> Already:
+    """Give the order that a press is once more, as it is now."""
+    now = shown(client.order(held.portfolio, held.client_order_id))
+    return Already(now or held, False, max(0.0, until_s - unanswered.clock()))
+
+
 def _known(unanswered: Unanswered, body: Mapping[str, object], answer: Placing) -> Placing:
     """Say what is known of the order, where the answer speaks of its last try alone."""
-    if isinstance(answer, Done | Failed) or not unanswered.may_be_taken(body):
+    if isinstance(answer, Done | Failed) or not unanswered.is_tried(body):
         return answer
     why = answer.message if isinstance(answer, Refused) else answer.reason
     return Lost(f"an earlier try had no answer, and now: {why}")

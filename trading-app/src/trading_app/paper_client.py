@@ -7,7 +7,8 @@ never raises into a page, and knows no page.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 from urllib.parse import quote
@@ -38,6 +39,7 @@ from trading_app.paper_answers import (
     Preview,
     TradingState,
 )
+from trading_app.paper_ended import Ended, Found
 from trading_app.sidecar_answers import Answer
 from trading_app.sidecar_client import Away
 
@@ -62,6 +64,10 @@ class PaperClient(MarketClient):
     A command that did not reach anybody is ``Away``: it is certain that it was not done. One whose
     answer did not come in time is ``Failed``: that is not known, and it may be sent again.
     """
+
+    def __init__(self, url: str, *, clock: Callable[[], float] = time.time) -> None:
+        super().__init__(url, clock=clock)
+        self._ended = Ended()
 
     def portfolios(self) -> Portfolios | Away[Portfolios] | Refused:
         """List every portfolio."""
@@ -93,6 +99,10 @@ class PaperClient(MarketClient):
         """Give one order as it is now."""
         path = f"/orders/{quote(client_order_id, safe='')}"
         return self._get(Order, path, {"portfolio": name})
+
+    def ended(self, name: str) -> Found:
+        """Give its orders that ended last, as far as it is known to this client."""
+        return self._ended.look(self, name)
 
     def fills(self, name: str) -> Fills | Away[Fills] | Refused:
         """Give its newest fills in the neutral book."""

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Final
 
 from trading_app.formats import UNKNOWN, number, plural
 from trading_app.market_answers import Quoted
-from trading_app.market_formats import places, signed
+from trading_app.market_formats import exact, signed
 from trading_app.paper_answers import Evidence, Fill, Order
 
 MONEY_DECIMALS: Final = 2
+_CENT: Final = Decimal("0.01")
 TYPE_NAMES: Final = {
     "market": "market",
     "limit": "limit",
@@ -28,22 +29,30 @@ STATE_WORDS: Final = {
 """What each trading state means."""
 
 
+def money_places(values: Iterable[Decimal | None]) -> int:
+    """Count the decimals of a column of money: two, or more where one is less than a cent."""
+    small = (1 - value.adjusted() for value in values if value and abs(value) < _CENT)
+    return max(small, default=MONEY_DECIMALS)
+
+
 def money(value: Decimal | None) -> str:
-    """Write an amount with two decimals, or that it is not known."""
-    return UNKNOWN if value is None else number(value, MONEY_DECIMALS)  # type: ignore[arg-type]
+    """Write an amount with two decimals, or that it is not known; nothing but 0 is 0.00."""
+    return exact(value, money_places([value]))
 
 
 def profit(value: Decimal | None, unit: str = "") -> str:
-    """Write a gain with + or a loss with −, two decimals."""
+    """Write a gain with + or a loss with −, two decimals; the hover has the others."""
     return signed(value, MONEY_DECIMALS, unit)  # type: ignore[arg-type]
 
 
 def exactly(value: Decimal | None) -> str:
-    """Write an amount with every decimal that it has, for a hover."""
-    if value is None:
-        return ""
-    value = value.normalize()
-    return number(value, places([value]))  # type: ignore[arg-type]
+    """Write an amount with every decimal that it has."""
+    return "" if value is None else exact(value, _places(value))
+
+
+def _places(value: Decimal) -> int:
+    """Count the decimals of an exact value, without the zeros at its end."""
+    return len(f"{value:f}".partition(".")[2].rstrip("0"))
 
 
 def amount(value: Decimal | None) -> str:

@@ -4,21 +4,32 @@ from __future__ import annotations
 
 from typing import Final, TypeVar
 
-from trading_app.formats import age, plural
+from trading_app.formats import age, number, plural
 from trading_app.market_client import Refused
-from trading_app.market_look import shown
-from trading_app.paper_answers import PortfolioNow, Portfolios, TradingState
+from trading_app.market_look import is_old, shown
+from trading_app.paper_answers import PortfolioNow, Portfolios, PortfolioSummary, TradingState
 from trading_app.paper_formats import STATE_WORDS, amount, money, profit
 from trading_app.sidecar_answers import Answer
 from trading_app.sidecar_client import Away
 from trading_app.status import STALE_AFTER_S, State, Status
 
 UNKNOWN_PORTFOLIO: Final = "unknown_portfolio"
+NAMED_MAX: Final = 3
 START: Final = "Start it: `make apps-up` starts everything, and this page comes to life by itself"
+_NOBODY: Final = "nothing answers"
+"""How the client's reason begins where nothing listens; else something hangs, or is another."""
+NOT_STORED: Final = "not stored yet: what is new in it would be gone after a crash"
 _WAITING: Final = frozenset({"halted", "reducing"})
 """The states in which open orders wait, all or those that would not reduce a position."""
 _STATES: Final[dict[str, State]] = {"active": "live"}
 _AnswerT = TypeVar("_AnswerT", bound=Answer)
+
+
+def as_of(answer: _AnswerT | Away[_AnswerT] | Refused, now_s: float) -> str:
+    """Say how old what is shown is, where it is greyed; "" else."""
+    if not isinstance(answer, Away) or answer.last_s is None or not is_old(answer, now_s):
+        return ""
+    return f"as of {age(now_s - answer.last_s)}"
 
 
 def without_answer(answer: Away[_AnswerT] | Refused, now_s: float, what: str) -> Status:
@@ -31,7 +42,7 @@ def without_answer(answer: Away[_AnswerT] | Refused, now_s: float, what: str) ->
         )
     if answer.last is not None and now_s - answer.since_s < STALE_AFTER_S:
         return Status("waiting", f"the market-engine answers late: {answer.reason}")
-    cure = answer.reason if answer.answers else START
+    cure = START if answer.reason.startswith(_NOBODY) else f"Because: {answer.reason.rstrip('.')}"
     if answer.last is None or answer.last_s is None:
         return Status("away", f"the paper desk does not answer: {what} not known", cure)
     old = age(now_s - answer.last_s)
@@ -49,6 +60,16 @@ def portfolio_status(answer: PortfolioNow | Away[PortfolioNow] | Refused, now_s:
             "This is a defect of the ledger: press Halt on the page Orders, "
             "then docs/operations.md#portfolioresidue",
         )
+    standing = _priced(answer)
+    if answer.is_stored:
+        return standing
+    cure = "The desk cannot store now: `/health` of the market-engine says why"
+    state: State = "stale" if standing.state == "live" else standing.state
+    return Status(state, f"{standing.words} · {NOT_STORED}", cure)
+
+
+def _priced(answer: PortfolioNow) -> Status:
+    """Say what it is worth, and whether that rests on a price of now."""
     unpriced = [held.symbol for held in answer.positions if held.qty and held.price is None]
     if answer.equity is None or unpriced:
         names = ", ".join(unpriced[:3]) or "a position"
@@ -77,14 +98,30 @@ def no_portfolio(answer: Portfolios | Away[Portfolios] | Refused, now_s: float) 
     return Status("waiting", "there is no portfolio yet", "Make one below: it takes a click")
 
 
-def _waiting(everyone: Portfolios | Away[Portfolios] | Refused) -> str:
-    """Count the orders of all portfolios that wait for the desk to be active."""
+def _waiting(
+    everyone: Portfolios | Away[Portfolios] | Refused, here: PortfolioNow | None
+) -> tuple[str, str]:
+    """Say whose orders wait for the desk to be active, and what can be done about them."""
     found = shown(everyone)
-    count = sum(each.open_orders for each in found.portfolios) if found else 0
-    if not count:
-        return "" if found is None else " · no order waits"
+    if found is None:
+        return "", ""
+    opened = [each for each in found.portfolios if each.open_orders]
+    if not opened:
+        return " · no order waits", ""
+    count = sum(each.open_orders for each in opened)
     waits = "waits" if count == 1 else "wait"
-    return f" · {plural(count, 'open order')} of all portfolios {waits}: Cancel all, or Active"
+    names = ", ".join(f"{number(each.open_orders)} in {each.name}" for each in opened[:NAMED_MAX])
+    more = f" and {plural(len(opened) - NAMED_MAX, 'other')}" if opened[NAMED_MAX:] else ""
+    words = f" · {plural(count, 'open order')} of all portfolios {waits}: {names}{more}"
+    return words, _cancelling(opened, here)
+
+
+def _cancelling(opened: list[PortfolioSummary], here: PortfolioNow | None) -> str:
+    """Say what Cancel all is for: it is for the chosen portfolio alone."""
+    name = here.portfolio.name if here else None
+    if any(each.name == name for each in opened):
+        return f"Cancel all cancels those of {name}"
+    return f"Cancel all is for one portfolio: choose {opened[0].name}"
 
 
 def orders_status(
@@ -98,9 +135,11 @@ def orders_status(
         return without_answer(state, now_s, "your orders")
     found = shown(portfolio) if portfolio is not None else None
     opened = f" · {plural(found.open_orders, 'open order')}" if found else ""
+    cancelling = ""
     if state.state in _WAITING:
-        opened = _waiting(everyone)
+        opened, cancelling = _waiting(everyone, found)
     words = f"{STATE_WORDS.get(state.state, state.state)}{opened}"
     reason = f"Because: {state.reason}" if state.reason and state.state != "active" else ""
     look = _STATES.get(state.state, "stale")
-    return Status(look, words, reason, "" if look == "live" else state.state)
+    cure = " · ".join(filter(None, (reason, cancelling)))
+    return Status(look, words, cure, "" if look == "live" else state.state)

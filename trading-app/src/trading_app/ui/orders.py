@@ -11,21 +11,20 @@ from typing import Final
 
 import streamlit as st
 
+from trading_app.market_client import Refused
 from trading_app.market_look import is_old, shown, trouble
-from trading_app.paper_answers import Order, Orders
+from trading_app.paper_answers import Fills, Order, Orders
 from trading_app.paper_client import LISTED_MAX, Done, PaperClient
 from trading_app.paper_formats import order_words
-from trading_app.paper_status import orders_status
-from trading_app.ui import orders_parts, orders_switch, orders_ticket, paper_shared
+from trading_app.paper_status import as_of, orders_status
+from trading_app.sidecar_client import Away
+from trading_app.ui import orders_parts, orders_switch, orders_ticket, paper_shared, portfolio_parts
 from trading_app.ui.browser import zone
 from trading_app.ui.components import answer_line, heading
 
 REDRAW_S: Final = 1.0
 OPEN_MAX: Final = 20
 """Open orders on one page of them."""
-ENDED_MIN: Final = 20
-SCANNED: Final = (LISTED_MAX, 500, 500)
-"""The sizes of the questions for ended orders: more than can be open are asked for."""
 LIST_PX: Final = 236
 _BEFORE: Final = "paper-open-before"
 WHAT: Final = (
@@ -86,7 +85,8 @@ def _open(desk: PaperClient, name: str) -> None:
     count = portfolio.open_orders if portfolio else len(listed)
     with st.container(border=True, key="panel-open", gap="xsmall"):
         note = orders_parts.count_note(count, OPEN_MAX * len(before), len(listed))
-        st.html(heading("open orders", note))
+        late = as_of(answer, time.time())
+        st.html(heading("open orders", portfolio_parts.note(note, late)))
         if not listed:
             st.html(orders_parts.no_open(trouble(answer)))
         old = is_old(answer, time.time())
@@ -133,37 +133,31 @@ def _fills(desk: PaperClient, name: str) -> None:
     found, now_s = shown(answer), time.time()
     rows = found.fills if found else None
     with st.container(border=True, key="panel-fills", gap="xsmall"):
-        st.html(heading("fills, and what justified each", "the neutral book"))
+        st.html(heading("fills, and what justified each", _fills_note(desk, name, answer)))
         with st.container(height=LIST_PX, border=False, key="list-fills"):
             old, why = is_old(answer, now_s), trouble(answer)
             st.html(orders_parts.fills(rows, zone(), now_s, why, old=old))
 
 
+def _fills_note(desk: PaperClient, name: str, answer: Fills | Away[Fills] | Refused) -> str:
+    """Say which fills are listed, of which book, in which money, and how old they are."""
+    found = shown(answer)
+    is_cut = found is not None and len(found.fills) >= LISTED_MAX
+    return portfolio_parts.note(
+        orders_parts.cut(LISTED_MAX) if is_cut else "",
+        "the neutral book",
+        portfolio_parts.unit(shown(desk.portfolio(name))),
+        as_of(answer, time.time()),
+    )
+
+
 @st.fragment(run_every=REDRAW_S)
 def _ended(desk: PaperClient, name: str) -> None:
-    ended, why, old = _ended_orders(desk, name)
+    found, now_s = desk.ended(name), time.time()
+    cut = orders_parts.cut(len(found.orders or ())) if found.is_cut else ""
+    note = portfolio_parts.note(cut, as_of(found.answer, now_s))
     with st.container(border=True, key="panel-ended", gap="xsmall"):
-        st.html(heading("orders that ended or were denied"))
+        st.html(heading("orders that ended or were denied", note))
         with st.container(height=LIST_PX, border=False, key="list-ended"):
-            st.html(orders_parts.ended(ended, zone(), time.time(), why, old=old))
-
-
-def _ended_orders(desk: PaperClient, name: str) -> tuple[list[Order] | None, str, bool]:
-    """Find the newest that ended, also where many open ones are newer; why not, and if it is old.
-
-    The desk lists all orders together, so it is asked further only while few ended ones were found.
-    """
-    ended: list[Order] | None = None
-    before: int | None = None
-    why, old = "", False
-    for limit in SCANNED:
-        answer = desk.orders(name, "all", limit, before)
-        found = shown(answer)
-        why, old = trouble(answer), is_old(answer, time.time())
-        if found is None:
-            break
-        ended = [*(ended or []), *(order for order in found.orders if order.is_final)]
-        before = found.orders[-1].number if len(found.orders) >= limit else None
-        if before is None or len(ended) >= ENDED_MIN:
-            break
-    return ended, why, old
+            old, why = is_old(found.answer, now_s), trouble(found.answer)
+            st.html(orders_parts.ended(found.orders, zone(), now_s, why, old=old))

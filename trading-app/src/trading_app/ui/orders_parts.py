@@ -16,6 +16,7 @@ from trading_app.paper_formats import (
     exactly,
     grouped,
     money,
+    money_places,
     order_words,
     outcome,
     reason,
@@ -42,6 +43,11 @@ def count_note(count: int, before: int, listed: int) -> str:
     """Say how many there are, and which of them are listed where that is not all."""
     which = f", {number(before + 1)} to {number(before + listed)} of them here"
     return f"{plural(count, 'order')}{which if listed and listed != count else ''}" if count else ""
+
+
+def cut(listed: int) -> str:
+    """Say that a list holds the newest alone."""
+    return f"the newest {number(listed)}"
 
 
 def no_open(why: str) -> str:
@@ -93,7 +99,11 @@ def fills(found: Sequence[Fill] | None, zone: tzinfo, now_s: float, why: str, *,
             '<div class="ta-empty">Each fill appears here with its evidence: what the market '
             "displayed or printed at that moment, and how much of it you had taken before.</div>"
         )
-    decimals = places(fill.price for fill in found), places(fill.qty for fill in found)
+    decimals = (
+        places(fill.price for fill in found),
+        places(fill.qty for fill in found),
+        money_places(fill.fee for fill in found),
+    )
     rows = "".join(_fill(fill, _at(fill.filled_ms, zone, now_s), decimals) for fill in found)
     css = f"ta-rows ta-fills{' ta-old' if old else ''}"
     return (
@@ -105,16 +115,17 @@ def fills(found: Sequence[Fill] | None, zone: tzinfo, now_s: float, why: str, *,
     )
 
 
-def _fill(fill: Fill, at: str, decimals: tuple[int, int]) -> str:
+def _fill(fill: Fill, at: str, decimals: tuple[int, int, int]) -> str:
     words, rule = evidence_words(fill), fill.evidence.rule
     role = "maker" if fill.is_maker else "taker"
+    fee = exact(fill.fee, decimals[2])
     hover = escape(f"{words} · {rule or UNKNOWN} · {_when(fill)}")
     return (
         f"<tr><td>{at}</td>"
         f'<td class="ta-{fill.side}">{fill.side}</td><td>{escape(fill.symbol)}</td>'
         f'<td class="ta-num">{exact(fill.qty, decimals[1])}</td>'
         f'<td class="ta-num">{exact(fill.price, decimals[0])}</td>'
-        f'<td class="ta-num" title="{exactly(fill.fee)}, as {role}">{money(fill.fee)}</td>'
+        f'<td class="ta-num" title="{exactly(fill.fee)}, as {role}">{fee}</td>'
         f'<td class="ta-wrap" title="{hover}">{escape(words)}</td></tr>'
     )
 
@@ -158,18 +169,19 @@ def _ended(order: Order, at: str) -> str:
 
 def preview(found: Preview, currency: str, displayed: str) -> str:
     """Show what an order would cost now, whether risk would take it, and what can be had."""
+    unit = f", {escape(currency)}" if currency else ""
     facts = (
-        ("expected price", amount(found.price), ""),
-        ("notional", money(found.notional), exactly(found.notional)),
-        ("fee", money(found.fee), exactly(found.fee)),
-        ("cash after", money(found.cash_after), exactly(found.cash_after)),
+        (f"expected price{unit}", amount(found.price), ""),
+        (f"notional{unit}", money(found.notional), exactly(found.notional)),
+        (f"fee{unit}", money(found.fee), exactly(found.fee)),
+        (f"cash after{unit}", money(found.cash_after), exactly(found.cash_after)),
         ("position after", amount(found.position_after), ""),
     )
     rows = "".join(
         f'<dt>{name}</dt><dd title="{hover or _why_unknown(text)}">{text}</dd>'
         for name, text, hover in facts
     )
-    facts_html = f'<dl class="ta-facts" aria-label="in {escape(currency)}">{rows}</dl>'
+    facts_html = f'<dl class="ta-facts">{rows}</dl>'
     more = f'<div class="ta-hint">{escape(displayed)}</div>' if displayed else ""
     return f"{facts_html}{_verdict(found)}{more}"
 

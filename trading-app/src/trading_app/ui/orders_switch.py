@@ -6,17 +6,18 @@ was not heard must not vanish with a toast.
 
 from __future__ import annotations
 
+import time
 from html import escape
 from typing import Final
 
 import streamlit as st
 
-from trading_app.formats import plural
-from trading_app.market_client import Failed, Refused
-from trading_app.market_look import shown
-from trading_app.paper_answers import TradingState
-from trading_app.paper_client import NOT_STORED, Done, PaperClient
+from trading_app.formats import age, plural
+from trading_app.market_look import is_old, shown
+from trading_app.paper_client import Done, PaperClient
 from trading_app.paper_formats import STATE_WORDS
+from trading_app.paper_switch import switch_command
+from trading_app.sidecar_client import Away
 from trading_app.ui import paper_shared
 
 BY_HAND: Final = "by hand, on the page Orders"
@@ -31,7 +32,7 @@ _TROUBLE: Final = "paper-state-trouble"
 
 def show(desk: PaperClient, name: str | None) -> None:
     """Draw it: each state one click away, to flatten two; the one in force is marked."""
-    now = _state(desk)
+    now = _marked(desk)
     st.session_state[_DRAWN] = now
     with st.container(horizontal=True, key="kill-switch", vertical_alignment="center"):
         for state, label, name_of_it in STATES:
@@ -71,52 +72,39 @@ def _flatten(desk: PaperClient) -> None:
 
 def watch(desk: PaperClient) -> None:
     """Draw the page anew when the state has changed; for a part that redraws."""
-    now = _state(desk)
+    now = _marked(desk)
     if now != st.session_state.get(_DRAWN, now):
         st.session_state[_DRAWN] = now
         st.rerun()
 
 
 def trouble(desk: PaperClient) -> None:
-    """Say what became of the last command, while that is not what was wanted."""
-    wanted, words, may_be_done = st.session_state.get(_TROUBLE, ("", "", False))
-    state = desk.trading_state()
-    if may_be_done and isinstance(state, TradingState) and _is_in_force(wanted, state.state):
-        st.session_state.pop(_TROUBLE)
-    elif words:
+    """Say what became of the last command, in words of the state that is answered now."""
+    answer, command = desk.trading_state(), st.session_state.get(_TROUBLE)
+    if isinstance(answer, Away) and answer.last and answer.last_s and not _marked(desk):
+        name, old = answer.last.state.capitalize(), age(time.time() - answer.last_s)
+        st.html(f'<div class="ta-hint">{escape(name)} as of {old}; now it is not known</div>')
+    words = command.words(answer) if command else ""
+    if words:
         st.html(f'<div class="ta-problems" role="alert">{escape(words)}</div>')
+    else:
+        st.session_state.pop(_TROUBLE, None)
 
 
-def _is_in_force(wanted: str, state: str) -> bool:
-    return state == wanted or (wanted == "flatten" and state == "halted")
-
-
-def _state(desk: PaperClient) -> str:
-    found = shown(desk.trading_state())
+def _marked(desk: PaperClient) -> str:
+    """Give the state that is marked as in force; "" where what is known of it is old."""
+    answer = desk.trading_state()
+    found = None if is_old(answer, time.time()) else shown(answer)
     return found.state if found else ""
 
 
 def _set_state(desk: PaperClient, state: str) -> None:
     answer = desk.set_state(state, "" if state == "active" else BY_HAND)
-    name = state.capitalize()
     if isinstance(answer, Done):
         st.session_state.pop(_TROUBLE, None)
-        paper_shared.tell(f"{name}: {STATE_WORDS[state]}")
-        return
-    words, may_be_done = f"{name} is not in force", False
-    if isinstance(answer, Refused) and answer.code == NOT_STORED:
-        words = (
-            f"{name} is in force, but it is not stored: a restart of the engine forgets it. "
-            f"Press it again when the desk can store: {answer.message}"
-        )
-    elif isinstance(answer, Refused):
-        words = f"{words}: {answer.message}"
-    elif isinstance(answer, Failed):
-        may_be_done = True
-        words = f"{name} has no answer, and may not be in force. Press it again: {answer.reason}"
+        paper_shared.tell(f"{state.capitalize()}: {STATE_WORDS[state]}")
     else:
-        words = f"{words}: {answer.reason}. Press it again"
-    st.session_state[_TROUBLE] = (state, words, may_be_done)
+        st.session_state[_TROUBLE] = switch_command(state, answer)
 
 
 def _cancel_all(desk: PaperClient, name: str) -> None:

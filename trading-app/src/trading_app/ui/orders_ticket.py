@@ -14,9 +14,9 @@ from trading_app.market_client import Refused
 from trading_app.market_look import shown
 from trading_app.order_ticket import Problem
 from trading_app.paper_answers import Preview
-from trading_app.paper_button import place
+from trading_app.paper_button import Already, place
 from trading_app.paper_client import Done, PaperClient
-from trading_app.paper_formats import displayed_words
+from trading_app.paper_formats import displayed_words, order_words
 from trading_app.paper_ticket import (
     TIMES_IN_FORCE,
     TYPES,
@@ -176,14 +176,17 @@ def _place(desk: PaperClient, name: str) -> None:
     if isinstance(body, list):
         paper_shared.tell(body)
         return
-    answer = place(desk, paper_shared.unanswered(PAGE), body)
-    if isinstance(answer, Done):
+    answer = place(desk, paper_shared.unanswered(desk, PAGE), body)
+    if isinstance(answer, Already):
+        said = paper_shared.already(order_words(answer.answer), answer)
+        paper_shared.tell(Refused("already", said))
+    elif isinstance(answer, Done):
         order = answer.answer
         said = orders_parts.placed(order, is_new=answer.is_new)
         denied = order.state == "denied"
         paper_shared.tell(Refused("denied", said) if denied else said[:1].upper() + said[1:])
     else:
-        paper_shared.tell(answer, paper_shared.ONE_ORDER)
+        paper_shared.tell(answer, paper_shared.ASKED_FOR)
 
 
 @st.fragment(run_every=REDRAW_S)

@@ -5,6 +5,7 @@ Widgets only. What is chosen stands outside of the parts that redraw themselves.
 
 from __future__ import annotations
 
+import math
 from html import escape
 from pathlib import Path
 from typing import Final
@@ -14,11 +15,12 @@ import streamlit as st
 from trading_app.market_client import Failed, Refused
 from trading_app.market_look import shown, trouble
 from trading_app.order_ticket import Problem
-from trading_app.paper_button import MAIN, MAIN_BODY
+from trading_app.paper_answers import Order
+from trading_app.paper_button import MAIN, MAIN_BODY, Already
 from trading_app.paper_client import Done, PaperClient
 from trading_app.paper_formats import amount, body_words, grouped, order_words, outcome
 from trading_app.paper_ticket import CURRENCIES, portfolio_body
-from trading_app.paper_unanswered import Settled, Unanswered, Waiting
+from trading_app.paper_unanswered import News, Unanswered, Waiting
 from trading_app.sidecar_client import Away
 from trading_app.ui import shared
 from trading_app.ui.components import problems
@@ -31,8 +33,9 @@ _KEPT: Final = "paper-portfolio-kept"
 _DRAWN: Final = "paper-portfolios-drawn"
 _TOLD: Final = "paper-told"
 _PROBLEMS: Final = "paper-problems"
-_UNANSWERED: Final = "paper-unanswered"
-ONE_ORDER: Final = "The same once more is the same order"
+_TOLD_OF: Final = "paper-news"
+PAGES: Final = ("trade", "orders")
+ASKED_FOR: Final = "It is being asked for: what became of it is said here"
 LOOK_FIRST: Final = "Look below before you try it again"
 
 
@@ -51,27 +54,57 @@ def sheet() -> None:
     st.html(f"<style>{_SHEET.read_text(encoding='utf-8')}</style>")
 
 
-def unanswered(page: str) -> Unanswered:
-    """Give this session's orders without an answer that were sent from a page."""
-    found: Unanswered = st.session_state.setdefault(f"{_UNANSWERED}-{page}", Unanswered())
-    return found
+def unanswered(desk: PaperClient, page: str) -> Unanswered:
+    """Give the orders without an answer that were sent to a desk from a page, by any session."""
+    return _unanswered(desk.url, page, id(Unanswered))
 
 
-def settled(desk: PaperClient, page: str) -> tuple[list[str], Settled]:
-    """Ask for a page's orders without an answer, and name those that still have none."""
-    orders = unanswered(page)
-    found = orders.settle(desk)
-    for order in found.taken:
-        st.toast(f"Taken after all: {order_words(order)}: {outcome(order)}", icon=_YES)
-    for each in found.never_came:
-        st.toast(f"Not taken, it never came: {body_words(each.body)}", icon=_NO)
-    return [_no_answer(each) for each in orders.waiting()], found
+@st.cache_resource(show_spinner=False, max_entries=2 * len(PAGES))
+def _unanswered(url: str, page: str, code: int) -> Unanswered:  # noqa: ARG001 - as above
+    return Unanswered(prefix=f"{page}-")
+
+
+def settled(desk: PaperClient, page: str) -> tuple[list[str], list[Order]]:
+    """Ask for a page's orders without an answer: name those that have none, give the others.
+
+    What became of one is told in every session, also in one that began a moment after it.
+    """
+    orders, key = unanswered(desk, page), f"{_TOLD_OF}-{page}"
+    orders.settle(desk)
+    news = orders.news(st.session_state.get(key, 0))
+    for each in news:
+        text, icon = _turned_out(each)
+        st.toast(text, icon=icon)
+        st.session_state[key] = each.number
+    return [_no_answer(each) for each in orders.waiting()], [n.order for n in news if n.order]
+
+
+def _turned_out(news: News) -> tuple[str, str]:
+    if news.order is None:
+        return f"Not taken, it never came: {body_words(news.body)}", _NO
+    said = f"{order_words(news.order)}: {outcome(news.order)}"
+    came = "Answered late" if news.order.state == "denied" else "Taken after all"
+    return f"{came}: {said}", mark(news.order)
+
+
+def mark(order: Order) -> str:
+    """Give the icon of what became of an order: a check where it brought or may bring a fill."""
+    ended = order.is_final and order.state != "filled" and not order.filled_qty
+    return _NO if ended else _YES
+
+
+def already(what: str, answer: Already) -> str:
+    """Say of a press that it is an order that was taken before, and from when on it is not."""
+    order, seconds = answer.answer, max(1, math.ceil(answer.for_s))
+    return (
+        f"{what}: no other order, it was taken already: {outcome(order)}. "
+        f"For another of the same, wait {seconds} s ({order.client_order_id})"
+    )
 
 
 def _no_answer(each: Waiting) -> str:
     known = "the desk does not know it so far" if each.unknown_s is not None else "it is asked for"
-    what = body_words(each.body)
-    return f"{what}: no answer yet, {known}. The same once more stays one order"
+    return f"{body_words(each.body)}: no answer yet, {known}"
 
 
 def names(desk: PaperClient) -> tuple[str, ...] | None:
@@ -170,8 +203,8 @@ def told(answer: object, again: str = LOOK_FIRST) -> tuple[str, str]:
     if isinstance(answer, Refused):
         return f"Not done: {grouped(answer.message)}", _NO
     if isinstance(answer, Failed):
-        known = f"No answer, so it is not known whether it was done: {answer.reason}"
-        return f"{known}. {again}", ":material/help:"
+        known = "No answer, so it is not known whether it was done"
+        return f"{known}. {again} ({answer.reason})", ":material/help:"
     if isinstance(answer, Away):
         return f"Not done: {answer.reason}", _NO
     if isinstance(answer, list):

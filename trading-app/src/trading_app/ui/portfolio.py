@@ -12,7 +12,7 @@ import streamlit as st
 
 from trading_app.market_look import is_old, shown, trouble
 from trading_app.paper_client import PaperClient
-from trading_app.paper_status import no_portfolio, portfolio_status
+from trading_app.paper_status import as_of, no_portfolio, portfolio_status
 from trading_app.ui import paper_shared, portfolio_charts, portfolio_parts
 from trading_app.ui.browser import theme, zone
 from trading_app.ui.components import answer_line, heading
@@ -79,8 +79,9 @@ def _line(desk: PaperClient, name: str | None) -> None:
         st.html(answer_line(no_portfolio(desk.portfolios(), time.time()), ""))
     else:
         answer = desk.portfolio(name)
-        status = portfolio_status(answer, time.time())
-        st.html(answer_line(status, portfolio_parts.details(shown(answer))))
+        now_s = time.time()
+        details = portfolio_parts.details(shown(answer), old=is_old(answer, now_s))
+        st.html(answer_line(portfolio_status(answer, now_s), details))
     paper_shared.watch(desk)
 
 
@@ -99,9 +100,9 @@ def _curve(desk: PaperClient, name: str, window: str) -> None:
     now = shown(desk.portfolio(name))
     found = shown(answer)
     with st.container(border=True, key="panel-curve", gap="xsmall"):
-        curve = portfolio_charts.curve(found, now)
-        unit = now.portfolio.currency if now else ""
-        st.html(heading(f"equity, {WINDOWS[window]}", f"in {unit}" if unit else ""))
+        curve, late = portfolio_charts.curve(found, now), as_of(answer, time.time())
+        note = portfolio_parts.note(portfolio_parts.unit(now), late)
+        st.html(heading(f"equity, {WINDOWS[window]}", note))
         if sum(point.equity is not None for point in curve.points) < 2:
             st.html(portfolio_parts.empty_curve(trouble(answer)))
             return
@@ -111,18 +112,20 @@ def _curve(desk: PaperClient, name: str, window: str) -> None:
         st.html(heading("below the peak", "in %"))
         drawdown = portfolio_charts.drawdown_chart(style, curve)
         st.vega_lite_chart(drawdown, width="stretch", key="paper-drawdown")
-        st.html(portfolio_parts.curve_note(curve))
+        st.html(portfolio_parts.curve_note(curve, late))
 
 
 @st.fragment(run_every=REDRAW_S)
 def _performance(desk: PaperClient, name: str) -> None:
     answer = desk.performance(name)
-    found, old = shown(answer), is_old(answer, time.time())
+    found, old, late = shown(answer), is_old(answer, time.time()), as_of(answer, time.time())
     with st.container(border=True, key="panel-performance", gap="xsmall"):
-        st.html(heading("performance", portfolio_parts.performance_note(found)))
+        note = portfolio_parts.note(portfolio_parts.performance_note(found), late)
+        st.html(heading("performance", note))
         st.html(portfolio_parts.performance(found, trouble(answer), old=old))
     with st.container(border=True, key="panel-symbols", gap="xsmall"):
-        st.html(heading("profit by symbol"))
+        unit = portfolio_parts.unit(shown(desk.portfolio(name)))
+        st.html(heading("profit by symbol", portfolio_parts.note(unit, late)))
         st.html(
             portfolio_parts.by_symbol(found.by_symbol if found else None, trouble(answer), old=old)
         )
@@ -133,8 +136,9 @@ def _positions(desk: PaperClient, name: str) -> None:
     answer = desk.portfolio(name)
     found = shown(answer)
     with st.container(border=True, key="panel-positions", gap="xsmall"):
-        st.html(heading("positions", portfolio_parts.positions_note(found)))
-        old = is_old(answer, time.time())
+        old, late = is_old(answer, time.time()), as_of(answer, time.time())
+        count, unit = portfolio_parts.positions_note(found), portfolio_parts.unit(found)
+        st.html(heading("positions", portfolio_parts.note(count, unit, late)))
         st.html(portfolio_parts.positions(found, trouble(answer), old=old))
 
 
@@ -143,6 +147,7 @@ def _books(desk: PaperClient, name: str) -> None:
     answer = desk.portfolio(name)
     found = shown(answer)
     with st.container(border=True, key="panel-books", gap="xsmall"):
-        st.html(heading("three books, the same orders"))
-        old = is_old(answer, time.time())
+        old, late = is_old(answer, time.time()), as_of(answer, time.time())
+        note = portfolio_parts.note(portfolio_parts.unit(found), late)
+        st.html(heading("three books, the same orders", note))
         st.html(portfolio_parts.books(found.books if found else None, trouble(answer), old=old))

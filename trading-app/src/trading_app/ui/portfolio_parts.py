@@ -27,14 +27,14 @@ BOOKS: Final = (
 )
 
 
-def details(now: PortfolioNow | None) -> str:
-    """Say below the answer what it rests on."""
+def details(now: PortfolioNow | None, *, old: bool) -> str:
+    """Say below the answer what it rests on; of what is ``old`` nothing is said to be so now."""
     if now is None:
         return ""
     parts = [f"{plural(now.fills, 'fill')}", f"{plural(now.open_orders, 'open order')}"]
     if now.state.state != "active":
         parts.insert(0, f'<span class="ta-warn">the desk is {escape(now.state.state)}</span>')
-    if not now.residue:
+    if not now.residue and not old:
         parts.append("every cent explained")
     return " · ".join(parts)
 
@@ -52,13 +52,21 @@ def figures(now: PortfolioNow | None, why: str, *, old: bool) -> str:
         _money("Equity", now.equity, f"{unit}, began with {began}")
         + _gain("Profit today", now.day_profit, "since 00:00 UTC")
         + _gain("Profit in all", now.profit, share)
-        + _money("Cash", now.cash, f"{money(now.gross)} in positions")
+        + _money("Cash", now.cash, f"{money(now.gross)} in positions{_at_cost(now)}")
         + _gain("Realised", now.realised, "before fees")
         + _gain("Unrealised", now.unrealised, "of what is held")
         + _money("Fees", now.fees, plural(now.fills, "fill"))
-        + _residue(now.residue)
+        + _residue(now.residue, old=old)
     )
     return f'<div class="ta-totals ta-eight{" ta-old" if old else ""}">{tiles}</div>'
+
+
+def _at_cost(now: PortfolioNow) -> str:
+    """Say which positions are counted at what they cost, as nothing else is known of them."""
+    names = [held.symbol for held in now.positions if held.qty and held.price is None]
+    if not names:
+        return ""
+    return f", {escape(names[0]) if len(names) == 1 else len(names)} at cost"
 
 
 def _money(name: str, value: Decimal | None, small: str) -> str:
@@ -74,10 +82,11 @@ def _share(gain: Decimal | None, balance: Decimal) -> str:
     return percent(float(gain / balance), 2) if gain is not None and balance else UNKNOWN
 
 
-def _residue(residue: Decimal) -> str:
+def _residue(residue: Decimal, *, old: bool) -> str:
     hover = "Equity less what it began with, less realised and unrealised profit, plus fees: 0"
     if not residue:
-        return tile("Residue", "0", "every cent explained", "", hover)
+        small = "when it was last known" if old else "every cent explained"
+        return tile("Residue", "0", small, "", hover)
     big = f'<span class="ta-danger">{amount(residue)}</span>'
     return tile("Residue", big, "a defect: this must be 0", "ta-danger", hover)
 
@@ -92,17 +101,32 @@ def empty_curve(why: str) -> str:
     )
 
 
-def curve_note(shown: Curve) -> str:
-    """Put both charts in words; the drawdown between the points is in the performance alone."""
+def curve_note(shown: Curve, as_of: str) -> str:
+    """Put both charts in words: those of now, or ``as_of`` long ago.
+
+    The drawdown between the points is in the performance alone.
+    """
     known = [point.equity for point in shown.points if point.equity is not None]
     depths = [point.drawdown for point in shown.points if point.drawdown is not None]
     below = f"{number(abs(100 * min(depths)), 2)} %" if depths else UNKNOWN
-    last = f"{money(known[-1])} now" if shown.points[-1].equity is not None else "not known now"
+    when = as_of or "now"
+    last = f"{money(known[-1])} {when}" if shown.points[-1].equity is not None else "not known now"
     gap = "; not known where the line breaks" if len(known) < len(shown.points) else ""
+    css = f"ta-note{' ta-old' if as_of else ''}"
     return (
-        f'<div class="ta-note">{last}, {profit(known[-1] - known[0])} in this window; '
+        f'<div class="{css}">{last}, {profit(known[-1] - known[0])} in this window; '
         f"at most {below} below the peak at the points shown{gap}</div>"
     )
+
+
+def note(*parts: str) -> str:
+    """Put together what stands at the right of a heading."""
+    return " · ".join(filter(None, parts))
+
+
+def unit(now: PortfolioNow | None) -> str:
+    """Name the currency of a panel's money."""
+    return f"in {now.portfolio.currency}" if now and now.portfolio.currency else ""
 
 
 def positions_note(now: PortfolioNow | None) -> str:
@@ -153,8 +177,10 @@ def _position(held: Position, now_ms: int | None, units: int) -> str:
 
 
 def _rounded(price: Decimal | None) -> Decimal | None:
-    """Keep two decimals at most of an average, which has as many as it likes."""
-    return None if price is None else Decimal(f"{price:.2f}").normalize()
+    """Keep two decimals or four digits of an average, which has as many as it likes."""
+    if price is None:
+        return None
+    return Decimal(f"{price:.{max(2, 3 - price.adjusted())}f}").normalize()
 
 
 def _price(held: Position, now_ms: int | None, decimals: int) -> str:
