@@ -134,6 +134,23 @@ def test_the_audit_of_a_desk_whose_feed_has_gaps_finds_nothing(tmp_path: Path) -
     assert fills > 200
 
 
+def test_events_of_one_nanosecond_fill_the_same_however_they_are_grouped(tmp_path: Path) -> None:
+    fills = []
+    for groups in ([4], [1, 3], [2, 2], [3, 1], [1, 1, 1, 1]):
+        (tmp_path / str(groups)).mkdir()
+        gapped = Gapped(tmp_path / str(groups) / "desk.db")
+        gapped.send("buy", limit="100")
+        prices = ((2, "105", 100), (3, "105", 100), (4, "99", 100), (5, "105", 101))
+        events = [gapped.trade_of(*each) for each in prices]
+        for size in groups:
+            gapped.give(*events[:size])
+            events = events[size:]
+        fills.append([each.evidence for each in gapped.desk.store.fills("main", BookName.NEUTRAL)])
+        gapped.database.close()
+    assert fills[0]
+    assert all(each == fills[0] for each in fills)
+
+
 def random_gaps(gapped: Gapped, chance: Random) -> None:
     number, missing = 1, 0
     for _ in range(150):
@@ -147,9 +164,8 @@ def random_gaps(gapped: Gapped, chance: Random) -> None:
                 missing, number = number, number + 1
             gapped.print(number, str(price), after_ms, chance.choice(["buy", "sell"]))
         elif what < 0.7 and missing:
-            later_ms = max(1, after_ms)  # in the same nanosecond, it was not held back
-            fetched = gapped.trade_of(missing, str(price), later_ms, fetched=True)
-            gapped.give(fetched if chance.random() < 0.5 else gapped.failed(later_ms, missing))
+            fetched = gapped.trade_of(missing, str(price), after_ms, fetched=True)
+            gapped.give(fetched if chance.random() < 0.5 else gapped.failed(after_ms, missing))
             missing = 0
         elif what < 0.75:
             gapped.give(Tick(gapped.now_ns + SECOND_NS))

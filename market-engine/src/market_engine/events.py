@@ -54,6 +54,8 @@ class Trade(msgspec.Struct, frozen=True, gc=False):
     time_source: TimeSource = TimeSource.TRADE
     backfilled: bool = False
     """Fetched afterwards, because the stream did not bring it."""
+    held_back: bool = False
+    """It came behind a gap and had to wait: what follows is of its time, and no longer of now."""
 
     @property
     def price(self) -> str:

@@ -1,14 +1,16 @@
 """Trades of one symbol that came behind a gap, while what is missing is fetched.
 
 They are let go in the order of their ids as soon as nothing is missing before them, so that what
-follows is the same as if the stream had brought them all. Ids that cannot be had are passed over,
-and that is said. Knows no feed and no clock.
+follows is the same as if the stream had brought them all, but that each says ``held_back``. Ids
+that cannot be had are passed over, and that is said. Knows no feed and no clock.
 """
 
 from __future__ import annotations
 
 import heapq
 from typing import Final
+
+import msgspec
 
 from market_engine.events import Trade
 
@@ -38,8 +40,10 @@ class WaitingTrades:
         """Keep a trade, and say which may go now; all of them when too many wait."""
         if trade_id <= self._last_id:  # older than all of this: late, and not of the gap
             return [(trade, False)]
-        heapq.heappush(self._heap, (trade_id, trade))
-        return self._ready() if len(self._heap) <= self._trades_max else self.release()
+        held = msgspec.structs.replace(trade, held_back=True)
+        heapq.heappush(self._heap, (trade_id, held))
+        ready = self._ready() if len(self._heap) <= self._trades_max else self.release()
+        return [(trade if each is held else each, passed) for each, passed in ready]
 
     def give_up(self, first_id: int, last_id: int) -> Ready:
         """Say that a stretch of ids cannot be had; 0 and 0: whatever is missing."""

@@ -96,10 +96,9 @@ class PaperDesk:
         with self._lock:
             self._silence.heard(self.now_ns - now_ns if now_ns else 0)
             is_trading = self._log.write()
-            known_ns = self.now_ns if self.now_ns < now_ns else -1  # till then, it was held back
             for output in outputs:
                 if type(output) is Trade:
-                    self._take_trade(output, known_ns, is_trading=is_trading)
+                    self._take_trade(output, is_trading=is_trading)
                 elif type(output) is Quote:
                     self._take_quote(output, is_trading=is_trading)
             self.now_ns = max(self.now_ns, now_ns)
@@ -251,10 +250,10 @@ class PaperDesk:
         """The market's time, and as much later as it has been silent."""
         return self.now_ns + self._silence.ns()
 
-    def _take_trade(self, trade: Trade, known_ns: int, *, is_trading: bool) -> None:
+    def _take_trade(self, trade: Trade, *, is_trading: bool) -> None:
         self._market(trade.symbol).note_trade(trade)
-        if not known_ns < trade.received_ns >= self.now_ns:
-            return  # the pipeline held it back: a price, but no evidence any more
+        if trade.held_back or trade.received_ns < self.now_ns:
+            return  # a price, and no evidence any more; or what is stored is ahead of the market
         self.now_ns = trade.received_ns
         if is_trading:
             for portfolio in self._portfolios.values():
