@@ -52,9 +52,9 @@ def tile(page: Page, name: str) -> str:
 
 def rows(page: Page) -> dict[str, list[str]]:
     """The table of symbols: buys, their volume, sells, their volume."""
-    texts = [
-        row.locator("td").all_inner_texts() for row in page.locator(".ta-symbols tbody tr").all()
-    ]
+    texts = page.locator(".ta-symbols tbody tr").evaluate_all(
+        "rows => rows.map(row => [...row.querySelectorAll('td')].map(cell => cell.innerText))"
+    )
     return {name: (buys + "\n" + sells).split("\n") for name, buys, sells, *_ in texts}
 
 

@@ -136,9 +136,10 @@ def choose_recording(page: Page) -> None:
 
 
 def table(page: Page, name: str) -> list[list[str]]:
-    return [
-        row.locator("td").all_inner_texts() for row in page.locator(f"table.{name} tbody tr").all()
-    ]
+    """Its cells, read at one moment, as soon as it has any: a redraw takes it away for a while."""
+    rows = page.locator(f"table.{name} tbody tr")
+    texts = "rows => rows.map(row => [...row.cells].map(cell => cell.innerText))"
+    return until(lambda: rows.evaluate_all(texts), what=f"the table {name}")
 
 
 def is_whole(page: Page, name: str) -> None:
