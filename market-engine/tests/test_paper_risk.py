@@ -321,7 +321,8 @@ def test_a_preview_says_what_the_order_would_cost_and_changes_nothing() -> None:
         ("BTCTUSD", "crypto", "TUSD"), ("BTCBUSD", "crypto", "BUSD"), ("ADAEUR", "crypto", "EUR"),
         ("BTCPLN", "crypto", "PLN"), ("BTCEURI", "crypto", "EURI"), ("ETHARS", "crypto", "ARS"),
         ("SOLMXN", "crypto", "MXN"), ("TUSDUSDT", "crypto", "USDT"), ("BTC-USD", "crypto", "USD"),
-        ("FOOBUSD", "crypto", UNCLEAR), ("QBTUSD", "crypto", UNCLEAR),
+        ("WIFFDUSD", "crypto", "FDUSD"), ("FOOBUSD", "crypto", UNCLEAR),
+        ("QBTUSD", "crypto", UNCLEAR),
         ("BTCXYZ", "crypto", UNCLEAR),
     ],
 )  # fmt: skip

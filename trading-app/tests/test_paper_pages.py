@@ -467,6 +467,18 @@ def test_a_halt_holds_for_trades_when_the_engine_has_gone(open_trade, paper, pub
     assert publisher.trades == []
 
 
+def test_a_halt_of_an_engine_that_has_long_been_gone_holds_no_longer(
+    open_trade, paper, publisher, monkeypatch
+):
+    monkeypatch.setattr("trading_app.paper_button.HALT_OUTLIVES_S", -1)
+    paper.state["state"] = "halted"
+    page = open_trade()
+    paper.stop()
+    page = click(again(page), "buy")
+    assert "not on the paper desk" in toasts(page)[0]
+    assert len(publisher.trades) == 1
+
+
 def test_nothing_is_published_while_it_is_not_known_whether_the_desk_is_halted(
     open_trade, paper, publisher
 ):

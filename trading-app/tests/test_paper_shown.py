@@ -19,7 +19,7 @@ from trading_app.paper_answers import (
     Preview,
     TradingState,
 )
-from trading_app.paper_ended import ENDED_MAX, Ended
+from trading_app.paper_ended import ENDED_MAX, OPENED_MAX, Ended
 from trading_app.paper_formats import amount, exactly, money
 from trading_app.paper_status import orders_status, portfolio_status, without_answer
 from trading_app.sidecar_client import Away
@@ -232,6 +232,20 @@ def test_an_order_that_ends_late_is_the_first_of_those_that_ended():
     assert found.is_cut
     assert ids(ended.look(desk, "main"))[0] == "o0"
     assert desk.asked == ["o0"]
+
+
+def test_what_is_remembered_as_open_is_bounded_and_not_asked_for_where_it_is_listed():
+    desk, ended = Desk(), Ended()
+    first = desk.place("working")
+    for look in range(40):
+        made = [desk.place("working") for _ in range(90)]
+        ended.look(desk, "main")
+        for number in made:
+            desk.end(number, 10_000 + look)
+    assert desk.asked == [], "each was among the newest when it had ended"
+    kept = ended._seen["main"].opened
+    assert f"o{first}" in kept
+    assert len(kept) <= OPENED_MAX
 
 
 def test_those_that_ended_are_listed_by_when_they_ended():

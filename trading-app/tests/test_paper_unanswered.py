@@ -119,6 +119,18 @@ def test_an_order_is_held_as_long_when_a_second_press_found_it():
     assert len(desk.orders) == 1
 
 
+def test_an_order_that_turned_out_to_be_denied_may_be_sent_again_at_once():
+    desk = SlowDesk(3.0)
+    unanswered = Unanswered(desk.clock)
+    place(desk, unanswered, BODY)
+    (which,) = desk.orders
+    desk.orders[which] = desk.orders[which].model_copy(update={"state": "denied"})
+    unanswered.settle(desk)
+    desk.takes_s = 0.0
+    assert not isinstance(place(desk, unanswered, BODY), Already)
+    assert len(desk.orders) == 2
+
+
 def test_an_order_that_is_held_is_told_as_it_is_now(unanswered):
     client = Answers(TAKEN)
     place(client, unanswered, BODY)

@@ -5,6 +5,7 @@ It knows the desk's client and no page. What has no answer is remembered by ``pa
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -28,6 +29,8 @@ from trading_app.sidecar_client import Away
 MAIN: Final = "main"
 MAIN_BODY: Final = {"name": MAIN, "currency": "USDT", "balance": "100000"}
 ACTIVE: Final = "active"
+HALT_OUTLIVES_S: Final = 600
+"""So long after the engine went, what it had halted is not published past it."""
 _WAY_OUT: Final = "Active on the page Orders"
 Placing = Done[Order] | Away[Order] | Refused | Failed
 
@@ -91,12 +94,13 @@ def _no_order(symbol: str | None, price: float | None, found: Symbols | None) ->
 
 
 def _gone(state: TradingState | Away[TradingState] | Refused) -> Way:
-    """A halt outlives the engine: what it said last holds until it says otherwise."""
+    """A halt outlives the engine for a while: what it said last holds for ``HALT_OUTLIVES_S``."""
     last = shown(state)
-    if last is None or last.state == ACTIVE:
+    is_over = isinstance(state, Away) and time.time() - state.since_s > HALT_OUTLIVES_S
+    if last is None or last.state == ACTIVE or is_over:
         return _past("market-engine is away", problem=True)
     was = f"the paper desk was {last.state} when market-engine went away"
-    return _nowhere(was, f"Start it, then press {_WAY_OUT}.")
+    return _nowhere(was, f"Start it, then press {_WAY_OUT}; or wait {HALT_OUTLIVES_S // 60} min.")
 
 
 def _held(state: TradingState) -> Way:

@@ -8,6 +8,7 @@ found among the newest alone. Widgets are not known here.
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Final, Protocol
@@ -27,6 +28,8 @@ OPEN_PAGES_MAX: Final = 3
 """More orders than these pages hold can be open in no portfolio by default (1,000)."""
 ASKED_MAX: Final = 8
 """Orders asked for by their ids in one look; the others wait for the next."""
+OPENED_MAX: Final = 3_000
+"""Orders remembered as open; of more, the first are found among the newest alone."""
 PORTFOLIOS_MAX: Final = 32
 
 
@@ -55,7 +58,7 @@ class Found:
 class _Seen:
     """What is remembered of a portfolio: ids that were open, and orders that ended after that."""
 
-    opened: set[str] = field(default_factory=set)
+    opened: dict[str, None] = field(default_factory=dict)
     late: dict[str, Order] = field(default_factory=dict)
 
 
@@ -73,7 +76,8 @@ class Ended:
         with self._lock:
             seen = self._of(name)
             if opened is not None:
-                self._ask(seen, desk, name, opened)
+                listed = (each.client_order_id for each in newest or () if each.is_final)
+                self._ask(seen, desk, name, opened, listed)
             late = list(seen.late.values())
         if newest is None:
             return Found(None, answer)
@@ -90,15 +94,24 @@ class Ended:
             del self._seen[next(iter(self._seen))]
         return seen
 
-    def _ask(self, seen: _Seen, desk: Desk, name: str, opened: set[str]) -> None:
-        """Ask for those that are open no longer; one without an answer is asked for again."""
-        gone = sorted(seen.opened - opened)
-        seen.opened |= opened
+    def _ask(
+        self, seen: _Seen, desk: Desk, name: str, opened: set[str], listed: Iterable[str]
+    ) -> None:
+        """Ask for those that are open no longer; one without an answer is asked for again.
+
+        What ended and is ``listed`` among the newest is known.
+        """
+        for which in listed:
+            seen.opened.pop(which, None)
+        gone = [which for which in seen.opened if which not in opened]
+        seen.opened |= dict.fromkeys(sorted(opened))
+        while len(seen.opened) > OPENED_MAX:
+            del seen.opened[next(iter(seen.opened))]
         for which in gone[:ASKED_MAX]:
             answer = desk.order(name, which)
             if isinstance(answer, Away):
                 return
-            seen.opened.discard(which)
+            seen.opened.pop(which, None)
             if isinstance(answer, Order) and answer.is_final:
                 seen.late[which] = answer
         while len(seen.late) > ENDED_MAX:

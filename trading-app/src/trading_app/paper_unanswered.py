@@ -170,7 +170,8 @@ class Unanswered:
                 self._ids[same(each.body)] = replace(each, unknown_s=unknown_s)
 
     def _tell(self, each: Waiting, order: Order | None) -> None:
-        self.done(each.body, order, DOUBT_S)
+        denied = order is not None and order.state == "denied"  # it may be tried again at once
+        self.done(each.body, order, 0.0 if denied else DOUBT_S)
         with self._lock:
             self._settled += 1
             self._news.append(News(self._settled, each.body, order, self.clock()))

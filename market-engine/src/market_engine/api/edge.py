@@ -25,7 +25,6 @@ _STRANGE: Final = (
     "This host is none of the engine's names, so nothing may be changed under it: ask for "
     "127.0.0.1 or localhost, or for the name that is set as MARKET_HTTP_HOST."
 )
-_WILDCARDS: Final = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared, not bound
 _CUT: Final = "market_engine.cut"
 
 
@@ -70,18 +69,16 @@ class Edge:
             self._figures.requests[route, f"{status // 100}xx"] += 1
 
     def _is_strange(self, scope: Scope) -> bool:
-        """Whether a change is asked for under a name that may be another's.
+        """Whether a page asks for a change under a name that may be another's.
 
-        An address is no name, so nobody can let it mean this machine. An engine that listens at
-        every address has names that it does not know: there programs may use any, and pages none.
+        An address is no name, so nobody can let it mean this machine. Programs, which send no
+        Origin, may use any name: nobody can rebind what they look up.
         """
-        if scope["method"] in _CHANGES_NOTHING:
-            return False
         headers = dict(scope["headers"])
-        name = _without_port(headers.get(b"host", b"").decode("latin-1").lower())
-        if name in (self._own_host, "localhost") or _is_address(name):
+        if scope["method"] in _CHANGES_NOTHING or b"origin" not in headers:
             return False
-        return self._own_host not in _WILDCARDS or b"origin" in headers
+        name = _without_port(headers.get(b"host", b"").decode("latin-1").lower())
+        return name not in (self._own_host, "localhost") and not _is_address(name)
 
 
 def cut_of(scope: Scope) -> Callable[[], None]:

@@ -35,4 +35,6 @@ def currency_of(symbol: str, kind: str) -> str:
     read = {each: symbol.removesuffix(each).rstrip("-_.") for each in _QUOTES}
     ways = {quote: base for quote, base in read.items() if base and symbol.endswith(quote)}
     known = [quote for quote, base in ways.items() if base in _BASES] or list(ways)
+    if known == ["FDUSD", "USD"]:
+        return "FDUSD"  # there is no asset whose name ends with FD
     return known[0] if len(known) == 1 else UNCLEAR

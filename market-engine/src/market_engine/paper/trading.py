@@ -187,8 +187,8 @@ class TradingPortfolio:
         return records
 
     def end(self, now_ns: int) -> list[Record]:
-        """With what a process ends in peace."""
-        return [*self._snapshots.last(now_ns)]
+        """With what a process ends in peace; nothing before the first event."""
+        return [*self._snapshots.last(now_ns)] if now_ns else []
 
     def _begin_day(self, now_ns: int) -> list[Record]:
         """At the first event of a day, before it moves anything: what the day before ended with."""
