@@ -104,6 +104,8 @@ def test_the_keys_of_the_ticket_are_dead_on_this_page_and_the_ticket_is_kept(app
     expect(page.get_by_text("volume 3.5")).to_be_visible(timeout=20_000)
     page.get_by_role("link", name="Trade").click()
     expect(field).to_have_value("3.5", timeout=30_000)
+    expect(page.get_by_role("button", name="Buy")).to_be_visible(timeout=20_000)
+    expect(counted).to_have_count(1, timeout=20_000)  # all of it is there, the keys too
     page.keyboard.press("b")
     expect(counted).to_have_count(2, timeout=20_000)
     assert totals(apps) == {"buy": 2, "sell": 0}
