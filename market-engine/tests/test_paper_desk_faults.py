@@ -117,15 +117,6 @@ def test_a_state_that_cannot_be_stored_is_in_force_and_said_and_stored_as_soon_a
     assert rig.desk.state().state is TradingState.HALTED
 
 
-def test_a_store_that_works_again_is_no_problem_any_more_although_nothing_waited(rig):
-    with unwritable(rig):
-        with pytest.raises(PaperError, match="nothing can be stored now"):
-            rig.buy(1)
-        assert rig.desk.problem
-    rig.desk.take((), rig.desk.now_ns + 1)
-    assert rig.desk.problem is None
-
-
 def test_all_orders_of_a_portfolio_are_cancelled_at_once_and_no_others(rig):
     rig.make("other")
     for number in range(3):

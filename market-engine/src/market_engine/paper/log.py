@@ -56,11 +56,8 @@ class DeskLog:
             self._figures.note_residue(trading.portfolio.name, trading.account.residue())
 
     def write(self) -> bool:
-        """Store what waits, in one transaction; False where it has to go on waiting.
-
-        After a failure it is tried with nothing, too: whether it works is known by that alone.
-        """
-        if not self._waiting and self.problem is None:
+        """Store what waits, in one transaction; False where it has to go on waiting."""
+        if not self._waiting:
             return True
         try:
             self._store.write(self._waiting)

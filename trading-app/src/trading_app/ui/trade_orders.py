@@ -34,8 +34,9 @@ def own(client: PaperClient, zone: tzinfo) -> tuple[str, bool]:
     answer, now_s = client.orders(MAIN, "all"), time.time()
     found = shown(answer)
     if found is None:
-        # refused: there is no such portfolio yet, or no desk at all
-        return ("" if isinstance(answer, Refused) else _not_known(trouble(answer))), False
+        # there is no such portfolio yet, or no desk; the ticket says so of an engine that is away
+        is_said = isinstance(answer, Refused) or client.is_gone
+        return ("" if is_said else _not_known(trouble(answer))), False
     mine = [each for each in found.orders if each.client_order_id.startswith(f"{PAGE}-")]
     return _table(mine, zone, old=is_old(answer, now_s)) + _cut(len(found.orders)), bool(mine)
 
