@@ -9,6 +9,7 @@ from random import Random
 import pytest
 from paper_matching_parts import Desk, order, quote, trade
 from test_paper_desk import Rig, nano
+from test_paper_desk_faults import Clock
 
 from market_engine.events import MS_NS, SECOND_NS, Event, Notice, NoticeKind, Quote, Tick, Trade
 from market_engine.paper.audit import Audit, audit, read_desk
@@ -182,13 +183,6 @@ def test_time_alone_makes_what_came_before_it_stale() -> None:
     assert desk.on(trade(97, 9, 2)) == []
     assert desk.on(quote(96, 97, 3)) == []
     assert desk.on(trade(97, 9, 20_000)) == ["o1 5@98 maker"]
-
-
-class Clock:
-    s = 0.0
-
-    def ns(self) -> int:
-        return int(self.s * SECOND_NS)
 
 
 @pytest.fixture

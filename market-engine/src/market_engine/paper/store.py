@@ -152,25 +152,6 @@ class DeskStore:
         found = select(fills).where(wanted)
         return [fill_of(row) for row in self._all(found.order_by(fills.c.order_fill))]
 
-    def newest_fills(
-        self,
-        portfolio: str,
-        book: BookName,
-        limit: int,
-        before: int | None = None,
-        symbol: str | None = None,
-    ) -> list[Fill]:
-        """The newest ``limit``, newest first; ``before`` is a number of the neutral book."""
-        fills = tables.fills
-        found = select(fills).where(fills.c.portfolio == portfolio, fills.c.book == book)
-        if before is not None:
-            found = found.where(fills.c.number < before)
-        if symbol is not None:
-            found = found.where(fills.c.symbol == symbol)
-        order = (fills.c.filled_ns.desc(), fills.c.number.desc(), fills.c.order_number.desc())
-        found = found.order_by(*order, fills.c.order_fill.desc()).limit(min(limit, ROWS_MAX))
-        return [fill_of(row) for row in self._all(found)]
-
     def fills_after(self, number: int, limit: int) -> list[Fill]:
         """Of the neutral books of all portfolios, by their numbers."""
         fills = tables.fills

@@ -10,11 +10,9 @@ from market_engine.paper.model import (
     BookName,
     Mark,
     Order,
-    OrderState,
     Portfolio,
     StateChange,
 )
-from market_engine.paper.reasons import Denial, Why
 
 
 class PositionView(msgspec.Struct, frozen=True):
@@ -74,17 +72,6 @@ class PortfolioView(msgspec.Struct, frozen=True):
     def unstored(self) -> PortfolioView:
         """The same, while the desk cannot store."""
         return msgspec.structs.replace(self, is_stored=False)
-
-
-class OrderView(msgspec.Struct, frozen=True):
-    """An order at a moment, with what each book made of it."""
-
-    order: Order
-    state: OrderState
-    why: Why | Denial
-    """As of now; of an order that is final, as it ended."""
-    filled: dict[BookName, tuple[int, int | None]]
-    """In each book: the quantity, and the average price, rounded for display; None unfilled."""
 
 
 class Placed(msgspec.Struct, frozen=True):
